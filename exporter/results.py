@@ -117,7 +117,7 @@ class Tolerance(Record):
     Attributes:
         atol: Absolute tolerance that was applied.
         rtol: Relative tolerance that was applied.
-        source: ``default`` (constant), ``measured`` (from the model's own noise floor), ``manifest`` or ``command-line``.
+        source: ``default`` (constant), ``measured`` (from the model's noise floor), ``manifest`` or ``command-line``.
         reason: Why a person chose it (only for ``manifest``).
         floor: Measured noise floor, absolute, when there is one.
         factor: Multiple of the floor that is still a pass.
@@ -200,7 +200,7 @@ class Validation(Record):
 
     @property
     def worst(self) -> OutputComparison | None:
-        """The comparison a reader should see: a failed one before a passed one, then the largest against its tolerance."""
+        """The comparison to show: a failed one before a passed one, then the largest against its tolerance."""
         compared = [output for case in self.cases for output in case.outputs]
         return max(compared, key=_badness, default=None)
 

@@ -1,7 +1,7 @@
 """What a model can be asked to do: one name a task, the other names it is known by, and the class that loads it.
 
-The canonical names are the *features* of ``transformers.onnx`` (``default``, ``masked-lm``, ``causal-lm`` ...). The task
-names of the Hub (``fill-mask``, ``text-generation`` ...) are synonyms and mean the same everywhere. A trailing
+The canonical names are the *features* of ``transformers.onnx`` (``default``, ``masked-lm``, ``causal-lm`` ...). The
+task names of the Hub (``fill-mask``, ``text-generation`` ...) are synonyms and mean the same everywhere. A trailing
 ``-with-past`` is not a task of its own: it asks for the key/value cache as inputs and outputs.
 """
 
@@ -10,7 +10,17 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-__all__ = ["TASKS", "Task", "TaskError", "UnknownTask", "find", "from_architecture", "names", "nearest", "split_past"]
+__all__ = [
+    "TASKS",
+    "Task",
+    "TaskError",
+    "UnknownTaskError",
+    "find",
+    "from_architecture",
+    "names",
+    "nearest",
+    "split_past",
+]
 
 PAST_SUFFIX = "-with-past"
 
@@ -19,7 +29,7 @@ class TaskError(ValueError):
     """A task that can't be told; the message says why and what to write."""
 
 
-class UnknownTask(TaskError):
+class UnknownTaskError(TaskError):
     """A name that is no task; the message holds the nearest one."""
 
 
@@ -125,15 +135,15 @@ def find(name: str) -> Task:
     """The task of a name in either family, with or without ``-with-past``.
 
     Raises:
-        UnknownTask: No task has this name, or it has no form with past.
+        UnknownTaskError: No task has this name, or it has no form with past.
     """
     base, with_past = split_past(name)
     task = _BY_NAME.get(base)
     if task is None:
         near = nearest(base, names())
-        raise UnknownTask(f"{name!r} is not a task" + (f"; did you mean {near!r}?" if near else ""))
+        raise UnknownTaskError(f"{name!r} is not a task" + (f"; did you mean {near!r}?" if near else ""))
     if with_past and not task.past:
-        raise UnknownTask(f"{name!r}: the task {task.name!r} has no key/value cache; drop {PAST_SUFFIX!r}")
+        raise UnknownTaskError(f"{name!r}: the task {task.name!r} has no key/value cache; drop {PAST_SUFFIX!r}")
     return task
 
 
