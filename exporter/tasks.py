@@ -11,6 +11,7 @@ import difflib
 from dataclasses import dataclass
 
 __all__ = [
+    "PAST_SUFFIX",
     "TASKS",
     "Task",
     "TaskError",

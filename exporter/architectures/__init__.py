@@ -1,0 +1,21 @@
+"""Knowledge about models: names, axes and sizes, without torch or transformers, so that it answers at once."""
+
+from exporter.architectures import decoder, text, vision
+from exporter.architectures.base import Architecture, Axes, AxisRange, Graph, Part
+from exporter.architectures.registry import describe, features, find, model_types, register
+
+__all__ = [
+    "Architecture",
+    "Axes",
+    "AxisRange",
+    "Graph",
+    "Part",
+    "decoder",
+    "describe",
+    "features",
+    "find",
+    "model_types",
+    "register",
+    "text",
+    "vision",
+]

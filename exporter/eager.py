@@ -1,0 +1,127 @@
+"""The eager model seen through a `Graph`: flat tensors in, flat tensors out, both in declared order.
+
+The formats trace this module and validation runs it as the reference, so nothing is patched here: every part is one call
+of the model's own ``forward`` with arguments that ``transformers`` documents.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from exporter.architectures import Graph
+from exporter.results import ExportError
+
+__all__ = ["PARTS", "GraphModule", "filled_cache", "flat_cache", "run_model"]
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+class GraphModule(nn.Module):
+    """One graph of a model as a module whose ``forward`` has exactly the graph's inputs, named, in order.
+
+    Args:
+        model: Eager model in evaluation mode.
+        graph: What goes in and out.
+
+    Shape:
+        Inputs and outputs as `graph` names them; the result is always a flat tuple.
+    """
+
+    def __init__(self, model: nn.Module, graph: Graph) -> None:
+        super().__init__()
+        self.model = model
+        self.graph = graph
+        # Tracers read names from the signature of `forward`; a wrapper in training mode would put the model back into
+        # it after an export.
+        self.__dict__["forward"] = _named_forward(self, tuple(graph.inputs))
+        self.train(False)
+
+    def run(self, values: Tensors) -> tuple[torch.Tensor, ...]:
+        """The outputs of the graph for named inputs, in declared order."""
+        outputs = PARTS[self.graph.part](self.model, values)
+        return tuple(_pick(outputs, name, self.model) for name in self.graph.outputs)
+
+
+def _named_forward(module: GraphModule, names: tuple[str, ...]) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """A ``forward(a, b, ...)`` with real parameter names; dots become underscores."""
+
+    def forward(*args: torch.Tensor, **kwargs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        values = dict(zip(names, args, strict=False))
+        values |= {name: kwargs[_identifier(name)] for name in names if _identifier(name) in kwargs}
+        return module.run(values)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(_identifier(name), kind, annotation=torch.Tensor) for name in names]
+    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return forward
+
+
+def _identifier(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _pick(outputs: Mapping[str, torch.Tensor], name: str, model: nn.Module) -> torch.Tensor:
+    value = outputs.get(name)
+    if value is None:
+        given = ", ".join(key for key, each in outputs.items() if isinstance(each, torch.Tensor))
+        raise ExportError(
+            "no-such-output", f"{type(model).__name__} gives no output {name!r}.", f"Its outputs: {given or 'none'}."
+        )
+    return value
+
+
+def run_model(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """One call of ``forward`` without cache."""
+    arguments: dict[str, Any] = dict(values)
+    if "use_cache" in inspect.signature(model.forward).parameters:
+        arguments["use_cache"] = False
+    outputs: Mapping[str, torch.Tensor] = model(**arguments, return_dict=True)
+    return outputs
+
+
+def run_decoder(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """A decoder-only model with past keys and values in and out."""
+    plain = {name: value for name, value in values.items() if not name.startswith("past_key_values.")}
+    cache = filled_cache(values, "past_key_values.{layer}.{part}")
+    outputs = model(**plain, past_key_values=cache, use_cache=True, return_dict=True)
+    return {**outputs, **flat_cache(cache, "present.{layer}.{part}")}
+
+
+def filled_cache(values: Tensors, pattern: str) -> DynamicCache:
+    """A cache that already holds keys and values, each (batch, heads, tokens, head size).
+
+    The layers are plain ones: a sliding-window layer cuts its content while it is traced, and the graph then breaks at
+    other lengths. Windows are the mask's job.
+    """
+    cache = DynamicCache()
+    layer = 0
+    while (name := pattern.format(layer=layer, part="key")) in values:
+        keys, filled = values[name], DynamicLayer()
+        filled.keys, filled.values = keys, values[pattern.format(layer=layer, part="value")]
+        filled.dtype, filled.device, filled.is_initialized = keys.dtype, keys.device, True
+        cache.layers.append(filled)
+        layer += 1
+    return cache
+
+
+def flat_cache(cache: DynamicCache, pattern: str) -> dict[str, torch.Tensor]:
+    """Keys and values of a cache by name."""
+    return {
+        pattern.format(layer=index, part=part): tensor
+        for index, layer in enumerate(cache.layers)
+        for part, tensor in (("key", layer.keys), ("value", layer.values))
+    }
+
+
+PARTS: Mapping[str, Callable[[nn.Module, Tensors], Mapping[str, torch.Tensor]]] = {
+    "model": run_model,
+    "decoder": run_decoder,
+}
+"""How to run each `Part` of an architecture."""

@@ -1,0 +1,198 @@
+"""Name + axis sizes -> arrays, seeded: what a graph is traced with and judged on.
+
+A *generator* makes one input by name, from the sizes of the named axes and the model's configuration. Arrays are numpy,
+so that every runtime can take them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.architectures import Graph
+from exporter.results import ExportError
+
+__all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sizes"]
+
+Array = npt.NDArray[Any]
+
+Mask = Literal["ones", "right", "left", "one-row-masked"]
+"""How rows are padded: not at all, at the end or start by another length in every row, or one row wholly masked."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one input is made from.
+
+    Attributes:
+        name: Name of the input.
+        sizes: Size by axis name.
+        config: The model's configuration.
+        mask: Padding pattern.
+        seed: Seed of the case; each input draws from its own stream.
+        made: Inputs made before this one, for those that follow from others (positions follow from the mask).
+    """
+
+    name: str
+    axes: Mapping[int, str]
+    sizes: Mapping[str, int]
+    config: Any
+    mask: Mask
+    seed: int
+    made: Mapping[str, Array]
+
+    @property
+    def random(self) -> np.random.Generator:
+        """A stream of this input alone, so that adding an input leaves the others as they were."""
+        return np.random.default_rng([self.seed, zlib.crc32(self.name.encode())])
+
+    def shape(self, *default: str | int) -> tuple[int, ...]:
+        """The shape: named axes by the case's sizes, the others as `default` says.
+
+        Args:
+            default: For each axis its size, or the name of an axis.
+        """
+        wanted = [self.axes.get(index, axis) for index, axis in enumerate(default)]
+        return tuple(self.sizes[axis] if isinstance(axis, str) else axis for axis in wanted)
+
+
+Generator = Callable[[Request], Array]
+
+_GENERATORS: dict[str, Generator] = {}
+
+
+def generator(*patterns: str) -> Callable[[Generator], Generator]:
+    """Function decorator: file a generator under input names; ``*`` matches anything."""
+
+    def file(function: Generator) -> Generator:
+        _GENERATORS.update(dict.fromkeys(patterns, function))
+        return function
+
+    return file
+
+
+def make(graph: Graph, sizes: Mapping[str, int], config: Any, mask: Mask = "ones", seed: int = 0) -> dict[str, Array]:
+    """Arrays for every input of a graph, in its order.
+
+    Args:
+        graph: The graph.
+        sizes: Size by axis name; a sum such as ``past_sequence+sequence`` is computed.
+        config: The model's configuration (vocabulary, image size ...).
+        mask: Padding pattern for attention masks.
+        seed: Same seed, same arrays.
+
+    Raises:
+        ExportError: An input has no generator.
+    """
+    complete = _with_sums(graph, sizes)
+    made: dict[str, Array] = {}
+    # Masks first: positions and ids follow from them.
+    for name in sorted(graph.inputs, key=lambda name: "mask" not in name):
+        request = Request(name, graph.inputs[name], complete, config, mask, seed, made)
+        made[name] = _find(name)(request)
+    return {name: made[name] for name in graph.inputs}
+
+
+def trace_sizes(graph: Graph) -> dict[str, int]:
+    """Sizes to trace a graph with: all at least 2 and pairwise different, so that no axis freezes or merges unseen."""
+    names = {axis for axes in graph.inputs.values() for axis in axes.values() if "+" not in axis}
+    fixed = {"batch": 2, "sequence": 8, "past_sequence": 5, "num_choices": 3}
+    spare = iter(size for size in (7, 9, 11, 13, 17) if size not in fixed.values())
+    return {name: fixed[name] if name in fixed else next(spare) for name in sorted(names)}
+
+
+def _with_sums(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    complete = dict(sizes)
+    for axis in {axis for axes in graph.inputs.values() for axis in axes.values()}:
+        if axis not in complete:
+            complete[axis] = sum(complete[part.strip()] for part in axis.split("+"))
+    return complete
+
+
+def _find(name: str) -> Generator:
+    exact = _GENERATORS.get(name)
+    if exact is not None:
+        return exact
+    for pattern, function in _GENERATORS.items():
+        if fnmatchcase(name, pattern):
+            return function
+    raise ExportError(
+        "unknown-input", f"no values can be made for the input {name!r}.", "Define `generate_dummy_inputs` in a config."
+    )
+
+
+@generator("input_ids", "decoder_input_ids")
+def token_ids(request: Request) -> Array:
+    """Ids over the whole vocabulary, its ends included; int64."""
+    ids = request.random.integers(0, request.config.vocab_size, request.shape("batch", "sequence"))
+    flat = ids.reshape(-1)
+    flat[0], flat[-1] = request.config.vocab_size - 1, 0
+    # Padding in the middle of a text would make models that derive positions from ids count otherwise.
+    pad = getattr(request.config, "pad_token_id", None)
+    if pad is not None:
+        flat[flat == pad] = (pad + 1) % request.config.vocab_size
+        mask = request.made.get("attention_mask")
+        if mask is not None and mask.shape == ids.shape:
+            ids[mask == 0] = pad
+    return ids.astype(np.int64)
+
+
+@generator("attention_mask")
+def attention_mask(request: Request) -> Array:
+    """1 where a token counts, 0 where it is padding; int64."""
+    shape = request.shape("batch", "sequence")
+    mask = np.ones(shape, np.int64)
+    rows, length = mask.reshape(-1, shape[-1]), shape[-1]
+    if request.mask == "one-row-masked" and len(rows) > 1:
+        rows[-1] = 0
+    for index, row in enumerate(rows):
+        padding = min(index, length - 1)
+        if padding and request.mask == "right":
+            row[length - padding :] = 0
+        if padding and request.mask == "left":
+            row[:padding] = 0
+    return mask
+
+
+@generator("token_type_ids")
+def token_types(request: Request) -> Array:
+    """Both segments in every row; int64."""
+    shape = request.shape("batch", "sequence")
+    types = np.zeros(shape, np.int64)
+    if getattr(request.config, "type_vocab_size", 2) > 1:
+        types[..., shape[-1] // 2 :] = 1
+    return types
+
+
+@generator("position_ids")
+def positions(request: Request) -> Array:
+    """Positions counted over tokens that are not padding, as ``generate`` counts them; int64."""
+    shape = request.shape("batch", "sequence")
+    mask = request.made["attention_mask"]
+    counted = np.clip(np.cumsum(mask, axis=-1) - 1, 0, None)
+    return counted[..., mask.shape[-1] - shape[-1] :].astype(np.int64)
+
+
+@generator("past_key_values.*")
+def past(request: Request) -> Array:
+    """Keys or values of past tokens: (batch, heads, tokens, head size), float32."""
+    config = request.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return request.random.standard_normal(request.shape("batch", heads, "past_sequence", head_size), dtype=np.float32)
+
+
+@generator("pixel_values")
+def pixels(request: Request) -> Array:
+    """Images after the preprocessor: (batch, channels, height, width), float32, channels and corners distinct."""
+    config = request.config
+    size = config.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = request.shape("batch", config.num_channels, height, width)
+    return request.random.uniform(-2.2, 2.7, shape).astype(np.float32)
