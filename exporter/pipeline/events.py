@@ -20,7 +20,7 @@ class StepStarted:
 
     Attributes:
         model: Name of the entry.
-        step: ``fetch``, ``export onnx``, ``validate onnx``, ``export torchscript`` ...; foreign text is never part of it.
+        step: ``fetch``, ``inspect``, ``export onnx``, ``validate onnx`` ...; foreign text is never part of it.
         detail: What is special this time, such as the engine (``dynamo``) or the revision; may be empty.
     """
 
