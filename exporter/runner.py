@@ -1,0 +1,74 @@
+"""The face that every format shows to the judge: a file that was opened, can be run, and says what it is.
+
+Formats return these types from ``open(...)``; validation knows formats through nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.results import Check, TensorInfo
+
+__all__ = ["Array", "Contract", "Runner"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a file promises, read from the file and not from running it.
+
+    Attributes:
+        files: Every file that the artifact needs, the main one first; external data included.
+        opset: Version of the default operator set; None for a format that has none.
+        parameter_bytes: Bytes of weights as stored, each stored copy counted.
+        unused_inputs: Declared inputs that nothing in the graph reads.
+        checks: Structural checks that only the format can make (``onnx.checker``, external data complete and below
+            the folder, shapes that can be inferred ...), each with a reason when it failed.
+    """
+
+    files: tuple[Path, ...]
+    opset: int | None
+    parameter_bytes: int
+    unused_inputs: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+class Runner(Protocol):
+    """An opened file.
+
+    ``open(path)`` of a format raises `ExportError` with the reason for everything that can't be opened: not this
+    format, an opset newer than the runtime, operators nobody knows, external data missing or outside the folder.
+    """
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Declared inputs in order; an axis is a size where it is static, a name where it may vary."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Declared outputs in order."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute every output, by name.
+
+        Raises:
+            ExportError: The runtime refused (kind ``run-failed``); the message is the runtime's reason in one line.
+        """
+        ...
+
+    def contract(self) -> Contract:
+        """What the file promises."""
+        ...
+
+    def weights(self) -> Iterator[tuple[str, Array]]:
+        """Stored weights by the file's own names, one at a time; constants inside the graph included."""
+        ...

@@ -1,0 +1,1 @@
+"""Cases -> runs -> comparison -> verdict: whether a file computes what the eager model computes."""
