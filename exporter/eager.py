@@ -1,7 +1,7 @@
 """The eager model seen through a `Graph`: flat tensors in, flat tensors out, both in declared order.
 
-The formats trace this module and validation runs it as the reference, so nothing is patched here: every part is one call
-of the model's own ``forward`` with arguments that ``transformers`` documents.
+The formats trace this module and validation runs it as the reference, so nothing is patched here: every part is one
+call of the model's own ``forward`` with arguments that ``transformers`` documents.
 """
 
 from __future__ import annotations
@@ -38,29 +38,30 @@ class GraphModule(nn.Module):
         super().__init__()
         self.model = model
         self.graph = graph
-        # Tracers read names from the signature of `forward`; a wrapper in training mode would put the model back into
-        # it after an export.
-        self.__dict__["forward"] = _named_forward(self, tuple(graph.inputs))
+        # A wrapper in training mode would put the model back into it after an export.
         self.train(False)
+        self.__dict__["forward"] = self.named_forward(self.run)
 
     def run(self, values: Tensors) -> tuple[torch.Tensor, ...]:
         """The outputs of the graph for named inputs, in declared order."""
         outputs = PARTS[self.graph.part](self.model, values)
         return tuple(_pick(outputs, name, self.model) for name in self.graph.outputs)
 
+    def named_forward(
+        self, run: Callable[[Tensors], tuple[torch.Tensor, ...]]
+    ) -> Callable[..., tuple[torch.Tensor, ...]]:
+        """A ``forward`` whose parameters are the graph's inputs, dots as underscores: tracers read names from there."""
+        names = tuple(self.graph.inputs)
 
-def _named_forward(module: GraphModule, names: tuple[str, ...]) -> Callable[..., tuple[torch.Tensor, ...]]:
-    """A ``forward(a, b, ...)`` with real parameter names; dots become underscores."""
+        def forward(*args: torch.Tensor, **kwargs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            values = dict(zip(names, args, strict=False))
+            values |= {name: kwargs[_identifier(name)] for name in names if _identifier(name) in kwargs}
+            return run(values)
 
-    def forward(*args: torch.Tensor, **kwargs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        values = dict(zip(names, args, strict=False))
-        values |= {name: kwargs[_identifier(name)] for name in names if _identifier(name) in kwargs}
-        return module.run(values)
-
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(_identifier(name), kind, annotation=torch.Tensor) for name in names]
-    forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return forward
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(_identifier(name), kind, annotation=torch.Tensor) for name in names]
+        forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return forward
 
 
 def _identifier(name: str) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from exporter.architectures import Graph
 from exporter.results import ExportError
 
-__all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sizes"]
+__all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "trace_sizes"]
 
 Array = npt.NDArray[Any]
 
@@ -107,6 +107,12 @@ def trace_sizes(graph: Graph) -> dict[str, int]:
     return {name: fixed[name] if name in fixed else next(spare) for name in sorted(names)}
 
 
+def trace_sample(graph: Graph, config: Any, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
+    """Inputs to trace a graph with: every axis its own size, one row padded, so that nothing freezes in silence."""
+    mask: Mask = "left" if graph.part == "decoder" else "right"
+    return make(graph, sizes or trace_sizes(graph), config, mask)
+
+
 def _with_sums(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     complete = dict(sizes)
     for axis in {axis for axes in graph.inputs.values() for axis in axes.values()}:
@@ -176,7 +182,8 @@ def positions(request: Request) -> Array:
     shape = request.shape("batch", "sequence")
     mask = request.made["attention_mask"]
     counted = np.clip(np.cumsum(mask, axis=-1) - 1, 0, None)
-    return counted[..., mask.shape[-1] - shape[-1] :].astype(np.int64)
+    trailing: Array = counted[..., mask.shape[-1] - shape[-1] :]
+    return trailing.astype(np.int64)
 
 
 @generator("past_key_values.*")
