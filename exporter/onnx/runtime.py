@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
-from exporter.inputs import Array
+from exporter.onnx.contract import read_contract, read_model, stored_weights
 from exporter.results import ExportError, TensorInfo
+from exporter.runner import Array, Contract
 
 __all__ = ["OnnxRunner", "open_model"]
 
@@ -22,7 +23,8 @@ class OnnxRunner:
         outputs: What it gives.
     """
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, path: Path, session: ort.InferenceSession) -> None:
+        self._path = path
         self._session = session
         self.inputs = tuple(_info(node) for node in session.get_inputs())
         self.outputs = tuple(_info(node) for node in session.get_outputs())
@@ -37,8 +39,16 @@ class OnnxRunner:
         try:
             values = self._session.run(None, feed)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
-            raise ExportError("runtime", f"ONNX Runtime: {_first_line(error)}") from error
+            raise ExportError("run-failed", f"ONNX Runtime: {_first_line(error)}") from error
         return {each.name: np.asarray(value) for each, value in zip(self.outputs, values, strict=True)}
+
+    def contract(self) -> Contract:
+        """What the file promises."""
+        return read_contract(self._path)
+
+    def weights(self) -> Iterator[tuple[str, Array]]:
+        """Stored weights by the file's own names."""
+        return stored_weights(self._path)
 
 
 def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunner:
@@ -52,6 +62,7 @@ def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunne
     Raises:
         ExportError: The file is no model that ONNX Runtime can load.
     """
+    read_model(path)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
@@ -61,7 +72,7 @@ def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunne
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ExportError("not-loadable", f"ONNX Runtime can't load {path.name}: {_first_line(error)}") from error
-    return OnnxRunner(session)
+    return OnnxRunner(path, session)
 
 
 def _info(node: ort.NodeArg) -> TensorInfo:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from exporter.inputs import Array
 from exporter.results import ExportError, TensorInfo
+from exporter.runner import Array, Contract
 from exporter.torchscript.export import SIGNATURE_FILE
 
 __all__ = ["TorchScriptRunner", "open_model"]
@@ -24,15 +26,10 @@ class TorchScriptRunner:
         fixed_sizes: Whether it refuses other sizes.
     """
 
-    def __init__(
-        self,
-        module: torch.jit.ScriptModule,
-        inputs: tuple[TensorInfo, ...],
-        outputs: tuple[TensorInfo, ...],
-        fixed: bool,
-    ) -> None:
+    def __init__(self, path: Path, module: torch.jit.ScriptModule, signature: _Signature) -> None:
+        self._path = path
         self._module = module
-        self.inputs, self.outputs, self.fixed_sizes = inputs, outputs, fixed
+        self.inputs, self.outputs, self.fixed_sizes = signature.inputs, signature.outputs, signature.fixed_sizes
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name, positional ones of foreign files as ``output_0`` ...
@@ -45,12 +42,37 @@ class TorchScriptRunner:
             with torch.no_grad():
                 result = self._module(*tensors)
         except Exception as error:  # TorchScript raises RuntimeError and classes of its own
-            raise ExportError("runtime", f"TorchScript: {_reason(error)}") from error
+            raise ExportError("run-failed", f"TorchScript: {_reason(error)}") from error
         values = result if isinstance(result, tuple) else (result,)
         names = [each.name for each in self.outputs] or [f"output_{index}" for index in range(len(values))]
         if len(names) != len(values):
-            raise ExportError("runtime", f"TorchScript: {len(values)} outputs came, {len(names)} were declared.")
+            raise ExportError("run-failed", f"TorchScript: {len(values)} outputs came, {len(names)} were declared.")
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+
+    def contract(self) -> Contract:
+        """What the file promises: shared weights are stored, and counted, once."""
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for _, tensor in self._tensors()}
+        return Contract(
+            files=(self._path,),
+            opset=None,
+            parameter_bytes=sum(storage.nbytes() for storage in storages.values()),
+            unused_inputs=tuple(value.debugName() for value in _arguments(self._module) if not value.uses()),
+        )
+
+    def weights(self) -> Iterator[tuple[str, Array]]:
+        """Parameters and buffers by the module's own names."""
+        return ((name, tensor.detach().numpy()) for name, tensor in self._tensors())
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self._module.named_parameters()
+        yield from self._module.named_buffers()
+
+
+@dataclass(frozen=True)
+class _Signature:
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...] = ()
+    fixed_sizes: bool = False
 
 
 def open_model(path: Path) -> TorchScriptRunner:
@@ -67,13 +89,22 @@ def open_model(path: Path) -> TorchScriptRunner:
     except Exception as error:
         raise ExportError("not-loadable", f"PyTorch can't load {path.name}: {_reason(error)}") from error
     module.eval()
-    if extra[SIGNATURE_FILE]:
-        signature = json.loads(extra[SIGNATURE_FILE])
-        ins = tuple(TensorInfo(**each) for each in signature["inputs"])
-        outs = tuple(TensorInfo(**each) for each in signature["outputs"])
-        return TorchScriptRunner(module, ins, outs, signature["fixed_sizes"])
-    names = [argument.name for argument in module.forward.schema.arguments[1:]]
-    return TorchScriptRunner(module, tuple(TensorInfo(name=name, dtype="", shape=()) for name in names), (), False)
+    return TorchScriptRunner(path, module, _signature(module, extra[SIGNATURE_FILE]))
+
+
+def _signature(module: torch.jit.ScriptModule, written: str | bytes) -> _Signature:
+    if not written:
+        schema: Any = module._c._get_method("forward").schema
+        names = [argument.name for argument in schema.arguments[1:]]
+        return _Signature(tuple(TensorInfo(name=name, dtype="", shape=()) for name in names))
+    values = json.loads(written)
+    inputs, outputs = (tuple(TensorInfo(**each) for each in values[key]) for key in ("inputs", "outputs"))
+    return _Signature(inputs, outputs, values["fixed_sizes"])
+
+
+def _arguments(module: torch.jit.ScriptModule) -> list[Any]:
+    """The inputs of ``forward`` as values of its graph, without ``self``."""
+    return list(module.graph.inputs())[1:]
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,124 @@
+"""What an ONNX file promises, read without running it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from exporter.onnx.finish import opset_of
+from exporter.results import Check, ExportError, Status
+from exporter.runner import Array, Contract
+
+__all__ = ["read_contract", "read_model", "stored_weights"]
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The graph without its external data, after a look at where that data is said to be.
+
+    Raises:
+        ExportError: Not an ONNX file, or external data is missing, short, or outside the file's folder.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's decoder raises a class that is not public
+        raise ExportError("not-loadable", f"{path.name} is no ONNX file: it can't be decoded.") from error
+    if not model.graph.node or not model.opset_import:
+        raise ExportError("not-loadable", f"{path.name} is no ONNX file: it holds no graph.")
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _check_external(path, tensor)
+    return model
+
+
+def read_contract(path: Path) -> Contract:
+    """The promises of a file.
+
+    Raises:
+        ExportError: See `read_model`.
+    """
+    model = read_model(path)
+    locations = {_external(tensor)["location"] for tensor in _external_tensors(model.graph)}
+    return Contract(
+        files=(path, *(path.parent / location for location in sorted(locations))),
+        opset=opset_of(model),
+        parameter_bytes=sum(_nbytes(tensor) for tensor in _tensors(model.graph)),
+        unused_inputs=_unused_inputs(model.graph),
+        checks=(_checker(path),),
+    )
+
+
+def stored_weights(path: Path) -> Iterator[tuple[str, Array]]:
+    """Initialisers and constants by name, one at a time."""
+    model = read_model(path)
+    for tensor in _tensors(model.graph):
+        yield tensor.name, np.asarray(numpy_helper.to_array(tensor, str(path.parent)))
+
+
+def _checker(path: Path) -> Check:
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        first = str(error).strip().splitlines()[0]
+        return Check(name="onnx.checker", status=Status.FAILED, message=first)
+    return Check(name="onnx.checker", status=Status.PASSED)
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the graphs of its control flow."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _graphs(inner)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    for each in _graphs(graph):
+        yield from each.initializer
+        for node in each.node:
+            yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
+
+
+def _external_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    return (tensor for tensor in _tensors(graph) if tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _external(tensor: onnx.TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
+    entry = _external(tensor)
+    location = entry.get("location", "")
+    data = (path.parent / location).resolve()
+    if not location or not data.is_relative_to(path.parent.resolve()):
+        raise ExportError(
+            "external-data",
+            f"{path.name}: the weight {tensor.name!r} is said to be in {location!r}, outside the folder.",
+        )
+    if not data.is_file():
+        raise ExportError(
+            "external-data", f"{path.name}: the file {location!r} with the weight {tensor.name!r} is missing."
+        )
+    end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
+    if data.stat().st_size < end:
+        raise ExportError(
+            "external-data", f"{path.name}: {location!r} ends before the weight {tensor.name!r} does; it is cut short."
+        )
+
+
+def _nbytes(tensor: onnx.TensorProto) -> int:
+    itemsize: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return int(math.prod(tensor.dims)) * itemsize
+
+
+def _unused_inputs(graph: onnx.GraphProto) -> tuple[str, ...]:
+    read = {name for each in _graphs(graph) for node in each.node for name in node.input}
+    read |= {value.name for each in _graphs(graph) for value in each.output}
+    weights = {tensor.name for tensor in graph.initializer}
+    return tuple(value.name for value in graph.input if value.name not in read | weights)
