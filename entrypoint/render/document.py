@@ -1,0 +1,428 @@
+"""A report as Markdown: the comment on a pull request, the job summary, the check, and ``export-report.md``.
+
+The same facts every time, verdict first, then evidence; only the room differs. Everything that is not written in this
+module goes through `entrypoint.render.escape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from entrypoint.render import budget, facts, tables, units
+from entrypoint.render.budget import Extent, Limit
+from entrypoint.render.context import CommentContext
+from entrypoint.render.escape import code, fence, html_code, html_prose, key, link, prose, shell
+from entrypoint.render.facts import ICONS, OutputSummary, Row
+from entrypoint.render.tables import Column, Table
+from exporter.results import FormatResult, ModelResult, OutputComparison, Report, Status, Tolerance, Validation
+
+__all__ = ["check", "comment", "markdown", "marker", "summary"]
+
+# More rows of what passed than this, and they wait behind a fold.
+_OPEN_ROWS = 20
+_NOTES = 20
+_VERSIONS = 20
+_LINES_OF_LOG = 20
+_REASON = 240
+_MESSAGE = 4_000
+
+
+def marker(key_: str) -> str:
+    """The first line of a comment that belongs to `key_`.
+
+    A comment is ours when it is by us and its body *starts* with this; further down the text may be foreign.
+    """
+    return f"<!-- export-action:report key={key(key_)} v=1 -->"
+
+
+def comment(report: Report, context: CommentContext, limit: Limit = budget.COMMENT) -> str:
+    """The comment on a pull request; starts with `marker` of the context's key."""
+    first = marker(context.key) + "\n"
+    page = _Page(report, context, "###", tables.compact)
+    return budget.fit(lambda extent: first + page.draw(extent), page.loud, limit)
+
+
+def summary(report: Report, context: CommentContext, limit: Limit = budget.SUMMARY) -> str:
+    """The job summary."""
+    page = _Page(report, context, "##", tables.compact)
+    return budget.fit(page.draw, page.loud, limit)
+
+
+def check(report: Report, context: CommentContext, limit: Limit = budget.CHECK) -> str:
+    """The text of a check run."""
+    page = _Page(report, context, "##", tables.compact)
+    return budget.fit(page.draw, page.loud, limit)
+
+
+def markdown(report: Report) -> str:
+    """``export-report.md``: everything, laid out to be read as it is as well."""
+    return _Page(report, None, "#", tables.aligned).draw(Extent())
+
+
+class _Page:
+    """One report on its way to Markdown; `draw` gives as much of it as asked for."""
+
+    def __init__(self, report: Report, context: CommentContext | None, heading: str, table: Table) -> None:
+        self._report = report
+        self._context = context or CommentContext(key="")
+        self._placed = context is not None
+        self._heading = heading
+        self._table = table
+        rows = facts.rows(report)
+        self._failures = [row for row in rows if not row.quiet]
+        self._passed = [row for row in rows if row.quiet]
+
+    @property
+    def loud(self) -> int:
+        """How many rows there are that somebody should look at."""
+        return len(self._failures)
+
+    def draw(self, extent: Extent) -> str:
+        """The Markdown, ending in a newline."""
+        return "\n\n".join(block for block in self._blocks(extent) if block) + "\n"
+
+    def _blocks(self, extent: Extent) -> Iterator[str]:
+        verdict = facts.verdict(self._report, self._context.unchanged)
+        yield f"{self._heading} {verdict.icon} {verdict.text}"
+        yield _bullets(self._notes())
+        yield self._left_out(extent)
+        failures = self._failures[: extent.failing_rows]
+        passed = self._passed if extent.passing_rows else []
+        unfolded = passed if len(passed) <= _OPEN_ROWS else []
+        if failures or unfolded:
+            yield self._rows([*failures, *unfolded])
+        for row in failures[: extent.failing_details]:
+            yield self._details(row)
+        if passed and not unfolded:
+            yield _fold(f"{ICONS[Status.PASSED]} passed: {units.count(len(passed), 'artifact')}", self._rows(passed))
+        if passed and extent.passing_details:
+            yield self._evidence(passed)
+        if extent.passing_rows:
+            yield self._unchanged()
+        yield self._footer()
+
+    def _notes(self) -> list[str]:
+        notes = (*self._report.notes, *self._context.notes)
+        shown = [prose(note) for note in notes[:_NOTES]]
+        return [*shown, f"and {units.count(len(notes) - _NOTES, 'more note')}"] if len(notes) > _NOTES else shown
+
+    def _left_out(self, extent: Extent) -> str:
+        """One sentence about what this rendering does not show; empty when it shows everything."""
+        missing: list[str] = []
+        if self._passed and not extent.passing_rows:
+            missing.append(f"{units.count(len(self._passed), 'artifact')} that passed")
+        elif self._passed and not extent.passing_details:
+            missing.append("details of what passed")
+        shown = self.loud if extent.failing_rows is None else min(extent.failing_rows, self.loud)
+        if shown < self.loud:
+            missing.append(f"{self.loud - shown:,} of {units.count(self.loud, 'row')} that did not pass")
+        detailed = shown if extent.failing_details is None else min(extent.failing_details, shown)
+        if detailed < shown:
+            missing.append(f"details of {shown - detailed:,} of {shown:,} that did not pass")
+        if not extent.passing_rows and self._context.unchanged:
+            missing.append("what is unchanged")
+        if not missing:
+            return ""
+        where = link("the artifacts of this run", self._context.artifacts_url or self._context.run_url)
+        return f"Too long to show here: {'; '.join(missing)}. `export-report.md` in {where} has everything."
+
+    # The table
+
+    def _rows(self, rows: Sequence[Row]) -> str:
+        columns = [
+            Column("Verdict"),
+            Column("Model"),
+            Column("Format"),
+            Column("Worst error", numeric=True),
+            Column("Tolerance", numeric=True),
+            Column("Size", numeric=True),
+            Column("Time", numeric=True),
+        ]
+        baseline = self._context.baseline
+        if baseline is not None:
+            columns.insert(6, Column("Change", numeric=True))
+        cells = [self._cells(row) for row in rows]
+        return self._table(columns, cells)
+
+    def _cells(self, row: Row) -> list[str]:
+        size = row.result.bytes if row.result else 0
+        cells = [
+            _status(row),
+            _model(row.model),
+            prose(facts.format_label(row.result)) if row.result else units.NOTHING,
+            _worst(row.worst),
+            _tolerance(row),
+            units.size(size),
+            units.seconds(row.result.seconds if row.result else row.model.seconds),
+        ]
+        baseline = self._context.baseline
+        if baseline is not None:
+            before = baseline.sizes.get((row.model.name, row.result.format)) if row.result else None
+            cells.insert(6, units.change(size, before))
+        return cells
+
+    # The evidence
+
+    def _details(self, row: Row) -> str:
+        reason = facts.reason(row)
+        body = [block for block in self._detail_blocks(row) if block]
+        if not reason and not body:
+            return ""
+        what = f" {html_prose(facts.format_label(row.result))}" if row.result else ""
+        title = f"{_icon(row)} {row.status.value}: <b>{html_code(row.model.name)}{what}</b>"
+        if reason:
+            title += f": {html_prose(reason, _REASON)}"
+        body.append("Reproduce it:\n\n" + fence([shell(*facts.command(row.model)), *_replay(row)], "sh", _MESSAGE))
+        body.append(self._versions())
+        return _fold(title, "\n\n".join(block for block in body if block))
+
+    def _detail_blocks(self, row: Row) -> Iterator[str]:
+        problem = row.problem
+        if problem is not None and len(problem.message) > _REASON:
+            yield prose(problem.message, _MESSAGE)
+        if problem is not None and problem.hint:
+            yield f"**What to do:** {prose(problem.hint, _MESSAGE)}"
+        if row.validation is not None:
+            yield self._outputs(facts.output_summaries(row.validation))
+        yield _bullets(list(_remarks(row)))
+        if problem is not None and problem.log:
+            yield "Last lines of its log:\n\n" + fence(problem.log[-_LINES_OF_LOG:])
+
+    def _outputs(self, summaries: Sequence[OutputSummary]) -> str:
+        if not summaries:
+            return ""
+        columns = [
+            Column("Verdict"),
+            Column("Output"),
+            Column("Shape"),
+            Column("Max abs", numeric=True),
+            Column("Max rel", numeric=True),
+            Column("Tolerance", numeric=True),
+            Column("Worst at"),
+            Column("Cases failed", numeric=True),
+        ]
+        return self._table(columns, [_output_cells(summary) for summary in summaries])
+
+    def _evidence(self, rows: Sequence[Row]) -> str:
+        columns = [
+            Column("Model"),
+            Column("Format"),
+            Column("Output"),
+            Column("Shape"),
+            Column("Max abs", numeric=True),
+            Column("Max rel", numeric=True),
+            Column("Tolerance", numeric=True),
+            Column("Cases", numeric=True),
+        ]
+        cells = [_evidence_cells(row, summary) for row in rows for summary in _summaries(row)]
+        body = [self._table(columns, cells)] if cells else []
+        body.append(
+            _bullets(
+                [
+                    f"{code(row.model.name)} {prose(facts.format_label(row.result))}: {remark}"
+                    for row in rows
+                    if row.result
+                    for remark in _remarks(row)
+                ]
+            )
+        )
+        first = rows[0].model
+        body.append("Reproduce one of them:\n\n" + fence([shell(*facts.command(first))], "sh", _MESSAGE))
+        body.append(self._versions())
+        return _fold("Details of what passed", "\n\n".join(block for block in body if block))
+
+    def _unchanged(self) -> str:
+        entries = self._context.unchanged
+        if not entries:
+            return ""
+        cells = [
+            [
+                f"{ICONS[entry.status]} {entry.status.value}",
+                _named(entry.name, entry.model),
+                code(entry.since) if entry.since else units.NOTHING,
+            ]
+            for entry in entries
+        ]
+        table = self._table([Column("Last verdict"), Column("Model"), Column("From")], cells)
+        if not self._failures and not self._passed and len(entries) <= _OPEN_ROWS:
+            return table
+        return _fold(f"Unchanged: {units.count(len(entries), 'model')}", table)
+
+    # The end
+
+    def _versions(self) -> str:
+        versions = [prose(f"{name} {version}", 60) for name, version in self._report.versions.items()]
+        return f"Versions: {', '.join(versions[:_VERSIONS])}" if versions else ""
+
+    def _footer(self) -> str:
+        if not self._placed:
+            return self._versions()
+        context = self._context
+        parts: list[str] = []
+        commit = context.head_sha or self._report.commit
+        if commit:
+            parts.append(f"Commit {code(commit[:7] if commit.isalnum() else commit, 60)}")
+        if context.run_url:
+            parts.append(link(f"run {prose(context.run_label, 40)}".rstrip(), context.run_url))
+        if context.artifacts_url:
+            parts.append(link("artifacts", context.artifacts_url))
+        if context.baseline is None:
+            parts.append("no baseline to compare sizes with")
+        else:
+            parts.append(f"sizes compared with {code(context.baseline.label)}")
+        if self._report.seconds:
+            parts.append(units.seconds(self._report.seconds))
+        return f"<sub>{' · '.join(parts)}</sub>"
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _fold(title: str, body: str) -> str:
+    """A folded block; `title` is HTML, `body` is Markdown."""
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _icon(row: Row) -> str:
+    return ICONS[row.status] if row.quiet or row.status is not Status.PASSED else ICONS[Status.UNVERIFIED]
+
+
+def _status(row: Row) -> str:
+    words = f"{_icon(row)} {facts.status_words(row)}"
+    if row.problem is not None and row.problem.kind:
+        words += f": {prose(row.problem.kind, 60)}"
+    return words + (", **WRONG** at other sizes" if facts.wrong_sizes(row.result) else "")
+
+
+def _named(name: str, model: str) -> str:
+    # Only where the name says something that the model's own name doesn't.
+    return code(model) if model.rsplit("/", 1)[-1] == name else f"{code(name)}<br>{code(model)}"
+
+
+def _model(model: ModelResult) -> str:
+    revision = facts.revision(model)
+    return _named(model.name, model.model) + (f" @ {code(revision, 40)}" if revision else "")
+
+
+def _worst(comparison: OutputComparison | None) -> str:
+    if comparison is None:
+        return units.NOTHING
+    if comparison.max_abs is None:
+        return f"{code(comparison.output, 60)} not comparable"
+    said = f"{code(comparison.output, 60)} {units.error(comparison.max_abs)}"
+    return f"{said} ({units.rounding(comparison.rounding)})" if comparison.rounding is not None else said
+
+
+def _tolerance(row: Row) -> str:
+    validation = row.validation
+    if validation is None:
+        return units.NOTHING
+    worst = validation.worst
+    return _tolerance_cell(worst.tolerance if worst and worst.tolerance else validation.tolerance)
+
+
+def _tolerance_cell(tolerance: Tolerance | None) -> str:
+    if tolerance is None:
+        return units.NOTHING
+    return f"{units.error(tolerance.atol)} {facts.tolerance_source(tolerance)}"
+
+
+def _shape(comparison: OutputComparison) -> str:
+    shape = f"{units.shape(comparison.shape)} {prose(comparison.dtype, 40)}"
+    if comparison.shape == comparison.reference_shape and comparison.dtype == comparison.reference_dtype:
+        return shape
+    expected = f"{units.shape(comparison.reference_shape)} {prose(comparison.reference_dtype, 40)}"
+    return f"{shape}, expected {expected}"
+
+
+def _worst_at(summary: OutputSummary) -> str:
+    worst = summary.worst
+    said = code(summary.case.case, 60)
+    if worst.worst_index:
+        said += f" [{', '.join(map(str, worst.worst_index))}]"
+    if worst.expected is not None and worst.actual is not None:
+        said += f": expected {worst.expected:.6g}, got {worst.actual:.6g}"
+    return said
+
+
+def _output_cells(summary: OutputSummary) -> list[str]:
+    worst = summary.worst
+    return [
+        f"{ICONS[worst.status]} {worst.status.value}",
+        code(worst.output),
+        _shape(worst),
+        units.error(worst.max_abs),
+        units.error(worst.max_rel),
+        _tolerance_cell(worst.tolerance),
+        _worst_at(summary),
+        f"{summary.failed} of {summary.cases}",
+    ]
+
+
+def _summaries(row: Row) -> tuple[OutputSummary, ...]:
+    return facts.output_summaries(row.validation) if row.validation else ()
+
+
+def _evidence_cells(row: Row, summary: OutputSummary) -> list[str]:
+    worst = summary.worst
+    return [
+        code(row.model.name),
+        prose(facts.format_label(row.result)) if row.result else units.NOTHING,
+        code(worst.output),
+        _shape(worst),
+        units.error(worst.max_abs),
+        units.error(worst.max_rel),
+        _tolerance_cell(worst.tolerance),
+        str(summary.cases),
+    ]
+
+
+def _remarks(row: Row) -> Iterator[str]:
+    """What else there is to know about a row, a sentence each, as inline Markdown."""
+    if row.validation is not None:
+        yield from _validation_remarks(row.validation)
+    if row.result is not None:
+        yield from _attempt_remarks(row.result)
+        yield from map(prose, row.result.notes)
+    yield from map(prose, row.model.notes)
+
+
+def _validation_remarks(validation: Validation) -> Iterator[str]:
+    for check_ in validation.checks:
+        if check_.status is not Status.PASSED or "WRONG" in check_.message:
+            said = f"{check_.status.value}: {prose(check_.name, 120)}"
+            yield f"{said}: {prose(check_.message)}" if check_.message else said
+    for case in validation.cases:
+        if case.message:
+            yield f"case {code(case.case, 60)}: {prose(case.message)}"
+    for summary in facts.output_summaries(validation):
+        if summary.worst.message:
+            yield f"{code(summary.worst.output)}: {prose(summary.worst.message)}"
+    if validation.diverges_at:
+        yield f"first difference at {code(validation.diverges_at)}"
+    if validation.tolerance is not None:
+        yield _tolerance_remark(validation.tolerance)
+    yield from map(prose, validation.notes)
+    if validation.left_out:
+        yield f"not compared: {', '.join(code(name, 60) for name in validation.left_out)}"
+
+
+def _tolerance_remark(tolerance: Tolerance) -> str:
+    said = f"tolerance: atol {units.error(tolerance.atol)}, rtol {units.error(tolerance.rtol)}"
+    said += f", {facts.tolerance_source(tolerance)}"
+    if tolerance.floor is not None and tolerance.factor is not None:
+        said += f": {tolerance.factor:g} times a noise floor of {units.error(tolerance.floor)}"
+    return f"{said}: {prose(tolerance.reason)}" if tolerance.reason else said
+
+
+def _attempt_remarks(result: FormatResult) -> Iterator[str]:
+    if len(result.attempts) < 2:
+        return
+    for attempt in result.attempts:
+        said = f"engine {prose(attempt.engine, 40)}: {attempt.status.value} after {units.seconds(attempt.seconds)}"
+        yield f"{said}: {prose(attempt.message)}" if attempt.message else said
+
+
+def _replay(row: Row) -> list[str]:
+    return [row.validation.replay] if row.validation and row.validation.replay else []
