@@ -22,8 +22,9 @@ __all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "tra
 
 Array = npt.NDArray[Any]
 
-Mask = Literal["ones", "right", "left", "one-row-masked"]
-"""How rows are padded: not at all, at the end or start by another length in every row, or one row wholly masked."""
+Mask = Literal["ones", "right", "left", "holes", "one-row-masked"]
+"""How rows are padded: not at all, at the end or start by another length in every row, here and there, or one row
+wholly."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,14 @@ def attention_mask(request: Request) -> Array:
     if request.mask == "one-row-masked" and len(rows) > 1:
         rows[-1] = 0
     for index, row in enumerate(rows):
-        padding = min(index, length - 1)
-        if padding and request.mask == "right":
+        # Another length in every row, the first one whole; a single row is padded too.
+        padding = min(index * length // len(rows), length - 1) if len(rows) > 1 else length // 3
+        if request.mask == "right":
             row[length - padding :] = 0
-        if padding and request.mask == "left":
+        if request.mask == "left":
             row[:padding] = 0
+        if request.mask == "holes":
+            row[1 + index % 2 : length - 1 : 2 + index % 3] = 0
     return mask
 
 
