@@ -82,6 +82,7 @@ class CheckpointFiles:
         parameters: Number of values in the weights; None where only loading can tell.
         dtypes: Types of the stored tensors, as safetensors names them; empty where only loading can tell.
         remote_code: Whether the checkpoint names Python code of its own (``auto_map``).
+        notes: What a reader of the report should know.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class CheckpointFiles:
     parameters: int | None
     dtypes: tuple[str, ...]
     remote_code: bool
+    notes: tuple[str, ...] = ()
 
 
 def inspect(path: Path, task: str | None = None) -> CheckpointFiles:

@@ -4,6 +4,6 @@ No code from the folder is run and nothing is unpickled, unless the caller allow
 the files alone say is in `exporter.checkpoint_files`, which imports neither torch nor transformers.
 """
 
-from exporter.checkpoint.load import Checkpoint, load
+from exporter.checkpoint.loader import Checkpoint, load, refuse_random_outputs
 
-__all__ = ["Checkpoint", "load"]
+__all__ = ["Checkpoint", "load", "refuse_random_outputs"]

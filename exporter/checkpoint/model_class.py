@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from exporter.results import ExportError
 from exporter.tasks import TASKS, Task, TaskError, from_architecture
 
-__all__ = ["model_class"]
+__all__ = ["model_class", "type_note"]
 
 
 def model_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel]:
@@ -34,6 +34,19 @@ def model_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel]:
     return chosen
 
 
+def type_note(architectures: tuple[str, ...], model: PreTrainedModel) -> tuple[str, ...]:
+    """What to note where the config names a class of another model type than its own; the weights fit all the same."""
+    for name in architectures:
+        found = getattr(transformers, name, None)
+        named_type = getattr(getattr(found, "config_class", None), "model_type", model.config.model_type)
+        if named_type != model.config.model_type:
+            return (
+                f"config.json names the class {name} but the model type {model.config.model_type!r}; "
+                f"loaded as {type(model).__name__}.",
+            )
+    return ()
+
+
 def _named_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel] | None:
     names = config.architectures or []
     if len(names) != 1:
@@ -44,7 +57,11 @@ def _named_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel] 
     except TaskError:
         return None
     found = getattr(transformers, names[0], None)
-    if not isinstance(found, type) or not issubclass(found, PreTrainedModel) or found.config_class is not type(config):
+    if (
+        not isinstance(found, type)
+        or not issubclass(found, PreTrainedModel)
+        or getattr(found, "config_class", None) is not type(config)
+    ):
         return None
     return found
 
