@@ -151,7 +151,7 @@ class _Page:
             _model(row.model),
             prose(facts.format_label(row.result)) if row.result else units.NOTHING,
             _worst(row.worst),
-            _tolerance(row),
+            _tolerance_cell(facts.tolerance(row)),
             units.size(size),
             units.seconds(row.result.seconds if row.result else row.model.seconds),
         ]
@@ -164,6 +164,8 @@ class _Page:
     # The evidence
 
     def _details(self, row: Row) -> str:
+        if row.status is Status.CANCELLED:
+            return ""
         reason = facts.reason(row)
         body = [block for block in self._detail_blocks(row) if block]
         if not reason and not body:
@@ -172,8 +174,8 @@ class _Page:
         title = f"{_icon(row)} {row.status.value}: <b>{html_code(row.model.name)}{what}</b>"
         if reason:
             title += f": {html_prose(reason, _REASON)}"
-        body.append("Reproduce it:\n\n" + fence([shell(*facts.command(row.model)), *_replay(row)], "sh", _MESSAGE))
-        body.append(self._versions())
+        body.append("Reproduce it:\n\n" + fence(_commands(row), "sh", _MESSAGE))
+        body.append("\\\n".join(line for line in (_checkpoint(row.model), self._versions()) if line))
         return _fold(title, "\n\n".join(block for block in body if block))
 
     def _detail_blocks(self, row: Row) -> Iterator[str]:
@@ -271,7 +273,7 @@ class _Page:
         else:
             parts.append(f"sizes compared with {code(context.baseline.label)}")
         if self._report.seconds:
-            parts.append(units.seconds(self._report.seconds))
+            parts.append(f"took {units.seconds(self._report.seconds)}")
         return f"<sub>{' · '.join(parts)}</sub>"
 
 
@@ -290,7 +292,7 @@ def _icon(row: Row) -> str:
 
 def _status(row: Row) -> str:
     words = f"{_icon(row)} {facts.status_words(row)}"
-    if row.problem is not None and row.problem.kind:
+    if row.problem is not None and row.problem.kind not in ("", row.status.value):
         words += f": {prose(row.problem.kind, 60)}"
     return words + (", **WRONG** at other sizes" if facts.wrong_sizes(row.result) else "")
 
@@ -312,14 +314,6 @@ def _worst(comparison: OutputComparison | None) -> str:
         return f"{code(comparison.output, 60)} not comparable"
     said = f"{code(comparison.output, 60)} {units.error(comparison.max_abs)}"
     return f"{said} ({units.rounding(comparison.rounding)})" if comparison.rounding is not None else said
-
-
-def _tolerance(row: Row) -> str:
-    validation = row.validation
-    if validation is None:
-        return units.NOTHING
-    worst = validation.worst
-    return _tolerance_cell(worst.tolerance if worst and worst.tolerance else validation.tolerance)
 
 
 def _tolerance_cell(tolerance: Tolerance | None) -> str:
@@ -401,8 +395,10 @@ def _validation_remarks(validation: Validation) -> Iterator[str]:
             yield f"{code(summary.worst.output)}: {prose(summary.worst.message)}"
     if validation.diverges_at:
         yield f"first difference at {code(validation.diverges_at)}"
-    if validation.tolerance is not None:
-        yield _tolerance_remark(validation.tolerance)
+    # The usual ones are in the table; here are those that a person chose, and those that decided against the artifact.
+    tolerance = validation.tolerance
+    if tolerance is not None and (tolerance.reason or validation.status is not Status.PASSED):
+        yield _tolerance_remark(tolerance)
     yield from map(prose, validation.notes)
     if validation.left_out:
         yield f"not compared: {', '.join(code(name, 60) for name in validation.left_out)}"
@@ -424,5 +420,15 @@ def _attempt_remarks(result: FormatResult) -> Iterator[str]:
         yield f"{said}: {prose(attempt.message)}" if attempt.message else said
 
 
-def _replay(row: Row) -> list[str]:
-    return [row.validation.replay] if row.validation and row.validation.replay else []
+def _commands(row: Row) -> list[str]:
+    replay = facts.replay(row.validation) if row.validation else ()
+    return [shell(*words) for words in (facts.command(row.model), replay) if words]
+
+
+def _checkpoint(model: ModelResult) -> str:
+    said = f"Checkpoint: {code(model.model)}"
+    if model.commit:
+        said += f" at {code(model.commit, 60)}"
+    if model.revision and model.revision != model.commit:
+        said += f", which was {code(model.revision, 60)}"
+    return said + (f", as {prose(model.task, 60)}" if model.task else "")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from html import escape as _html_entities
 from urllib.parse import quote, urlsplit
@@ -99,43 +100,70 @@ _PLAIN = re.compile(r"[^\W_](?:[^\W_]|[.,;!?'\"()/+%=×±−–—…-])*|[-+×�
 # Plain by their characters, yet linked by GitHub: web addresses, commit ids, `GH-1`.
 _LINKED = re.compile(r"(?i)www\.|\b[0-9a-f]{7,40}\b|\bgh-\d")
 _QUOTED = re.compile(r"(?<![^\s(])(?:'([^']{1,120})'|\"([^\"]{1,120})\"|`([^`]{1,120})`)(?![^\s.,;:!?)])")
+_AFTER = r"[.,;:!?)]*"
 _WORD = re.compile(r"(['\"(]*)(.*?)(['\".,;:!?)]*)", re.DOTALL)
 _LIST_NUMBER = re.compile(r"[0-9]{1,9}[.)]")
 
 
-def _word(word: str, as_code: Callable[[str], str]) -> str:
+@dataclass
+class _Piece:
+    """A word or a quoted name, with the punctuation around it; `core` is shown as code when `coded`."""
+
+    before: str
+    core: str
+    after: str
+    coded: bool
+    quoted: bool = False
+
+    def written(self, as_code: Callable[[str], str]) -> str:
+        return self.before + (as_code(self.core) if self.coded else self.core) + self.after
+
+
+def _piece(word: str) -> _Piece:
     match = _WORD.fullmatch(word)
     assert match is not None, "every group may be empty, so it matches anything"
     before, core, after = match.groups()
-    if not core or (_PLAIN.fullmatch(core) and not _LINKED.search(core)):
-        return word
-    return f"{before}{as_code(core)}{after}"
+    if "(" in core and after.startswith(")"):  # a call: the parenthesis is its own
+        core, after = core + ")", after[1:]
+    plain = not core or (_PLAIN.fullmatch(core) and not _LINKED.search(core))
+    return _Piece(before, core, after, coded=not plain)
 
 
-def _words(text: str, as_code: Callable[[str], str]) -> list[str]:
-    return [_word(word, as_code) for word in text.split(" ") if word]
+def _pieces(text: str) -> list[_Piece]:
+    """`text` in words and quoted names; the quotes are dropped, as code says the same."""
+    found: list[_Piece] = []
+    end = 0
+    for match in _QUOTED.finditer(text):
+        found += map(_piece, text[end : match.start()].split())
+        opening = found.pop().before if text[: match.start()].endswith(" (") or text[: match.start()] == "(" else ""
+        after = re.compile(_AFTER).match(text, match.end())
+        assert after is not None, "it may be empty, so it matches anything"
+        name = next(group for group in match.groups() if group is not None)
+        found.append(_Piece(opening, name, after.group(), coded=True, quoted=True))
+        end = after.end()
+    return found + [_piece(word) for word in text[end:].split()]
+
+
+def _joined(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Neighbours that are code become one piece of code: easier to read than one span a word."""
+    joined: list[_Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if last and last.coded and piece.coded and not (last.after or piece.before or last.quoted or piece.quoted):
+            last.core, last.after = f"{last.core} {piece.core}", piece.after
+        else:
+            joined.append(piece)
+    return joined
 
 
 def _sentence(text: str, limit: int, as_code: Callable[[str], str]) -> str:
-    shown = shorten(visible(text), limit)
-    parts: list[str] = []
-    end = 0
-    for match in _QUOTED.finditer(shown):
-        parts += _words(shown[end : match.start()].rstrip(" "), as_code)
-        content = next(group for group in match.groups() if group is not None)
-        opening = "(" if parts and parts[-1] == "(" else ""
-        if opening:
-            parts.pop()
-        # What follows the quote without a space (a comma) stays with it.
-        rest = re.match(r"[.,;:!?)]*", shown[match.end() :])
-        assert rest is not None
-        parts.append(opening + as_code(content) + rest.group())
-        end = match.end() + rest.end()
-    parts += _words(shown[end:], as_code)
-    # At the start of a line these would open a list, a rule or a heading.
-    if parts and (_LIST_NUMBER.fullmatch(parts[0]) or not parts[0][0].isalnum()) and parts[0][0] not in "`<'\"(…":
-        parts[0] = as_code(parts[0])
-    return " ".join(parts)
+    pieces = _pieces(shorten(visible(text), limit))
+    if pieces and not pieces[0].coded:
+        first = pieces[0].written(as_code)
+        # At the start of a line these would open a list, a rule or a heading.
+        if _LIST_NUMBER.fullmatch(first) or not (first[0].isalnum() or first[0] in "'\"(…"):
+            pieces[0] = _Piece("", first, "", coded=True)
+    return " ".join(piece.written(as_code) for piece in _joined(pieces))
 
 
 def prose(text: str, limit: int = PROSE_LIMIT) -> str:

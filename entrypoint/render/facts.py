@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,9 +36,11 @@ __all__ = [
     "format_label",
     "output_summaries",
     "reason",
+    "replay",
     "revision",
     "rows",
     "status_words",
+    "tolerance",
     "tolerance_source",
     "verdict",
     "wrong_sizes",
@@ -140,9 +143,16 @@ def revision(model: ModelResult) -> str:
     return model.commit or model.revision
 
 
-def tolerance_source(tolerance: Tolerance) -> str:
+def tolerance(row: Row) -> Tolerance | None:
+    """What the worst comparison of a row was held against."""
+    if row.validation is None:
+        return None
+    return (row.worst.tolerance if row.worst else None) or row.validation.tolerance
+
+
+def tolerance_source(applied: Tolerance) -> str:
     """Where a tolerance came from, as a word."""
-    return _SOURCES.get(tolerance.source, tolerance.source)
+    return _SOURCES.get(applied.source, applied.source)
 
 
 def command(model: ModelResult) -> tuple[str, ...]:
@@ -151,6 +161,18 @@ def command(model: ModelResult) -> tuple[str, ...]:
     path = f"./{path}" if path.startswith("-") else path
     only = (f"--only={model.name}",) if model.name.startswith("-") else ("--only", model.name)
     return ("export-action", "run", path, *only)
+
+
+def replay(validation: Validation) -> tuple[str, ...]:
+    """The command that repeats the worst case, in words; empty when there is none, or it is no command of ours.
+
+    A report may come from somebody else's machine, and people paste what they read.
+    """
+    try:
+        words = shlex.split(validation.replay)
+    except ValueError:
+        return ()
+    return tuple(words) if words and words[0] == "export-action" else ()
 
 
 def _difference(comparison: OutputComparison) -> str:
@@ -262,7 +284,7 @@ def verdict(report: Report, unchanged: Sequence[Unchanged] = ()) -> Verdict:
     elif status is not Status.PASSED:
         parts = [f"{status.value} after {units.count(total, 'model')}"]
     elif total:
-        parts = ["1 model passed" if total == 1 else f"all {total:,} models passed"]
+        parts = [{1: "1 model", 2: "both models"}.get(total, f"all {total:,} models") + " passed"]
     elif not unchanged:
         parts = ["no models"]
     if unchanged:

@@ -22,7 +22,9 @@ def error(value: float | None) -> str:
 
 def rounding(value: float) -> str:
     """A difference in units of the noise floor: ``2.1x rounding``."""
-    return f"{value:.1f}x rounding" if value < 1000 else f"{value:.0e}x rounding"
+    if value < 100:
+        return f"{value:.1f}x rounding"
+    return f"{value:,.0f}x rounding" if value < 1e6 else f"{value:.1e}x rounding"
 
 
 def size(number: int) -> str:
