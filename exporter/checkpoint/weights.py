@@ -87,7 +87,9 @@ def judge(model: PreTrainedModel, info: LoadingInfo, files: CheckpointFiles) -> 
 
 def _computed(model: PreTrainedModel, name: str) -> bool:
     """Whether a tensor of the model follows from the config, so that a checkpoint may leave it out."""
-    leaf = name.rpartition(".")[2]
+    module, _, leaf = name.rpartition(".")
+    if "Sinusoidal" in type(model.get_submodule(module)).__name__:
+        return True  # positions by formula, which some classes keep as parameters and leave out when they save
     try:
         model.get_buffer(name)
     except AttributeError:
@@ -149,7 +151,10 @@ def _declares_labels(files: CheckpointFiles) -> bool:
 
 def _missing(model: PreTrainedModel, needed: set[str], info: LoadingInfo, files: CheckpointFiles) -> ExportError:
     name = type(model).__name__
-    if all(not _in_base(model, key) for key in needed) and hasattr(model, model.base_model_prefix):
+    # Base models are saved with or without the pooler that a head stands on.
+    if hasattr(model, model.base_model_prefix) and all(
+        not _in_base(model, key) or "pooler" in key.split(".") for key in needed
+    ):
         return ExportError(
             "missing-head",
             f"The checkpoint in {files.path} has no head for {files.task.name}: {_summary(needed)} would be random in "
