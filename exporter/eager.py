@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
+from transformers.modeling_outputs import BaseModelOutput
 
 from exporter.architectures import Graph
 from exporter.results import ExportError
@@ -121,8 +122,82 @@ def flat_cache(cache: DynamicCache, pattern: str) -> dict[str, torch.Tensor]:
     }
 
 
+def run_encoder_decoder(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """A whole encoder-decoder with past keys and values of both kinds in and out."""
+    plain = {name: value for name, value in values.items() if not name.startswith("past_key_values.")}
+    cache = _cross_cache(values)
+    outputs = model(**plain, past_key_values=cache, use_cache=True, return_dict=True)
+    return {**outputs, **_flat_cross_cache(cache)}
+
+
+def run_encoder(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """The encoder of an encoder-decoder."""
+    outputs: Mapping[str, torch.Tensor] = model.get_encoder()(**values, return_dict=True)
+    return outputs
+
+
+def run_decoder_first(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """The decoder of an encoder-decoder on what the encoder gave, without past."""
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    outputs = _decode(model, values, values["encoder_hidden_states"], cache)
+    return {**outputs, **_flat_cross_cache(cache)}
+
+
+def run_decoder_next(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """The decoder of an encoder-decoder with past; what the encoder gave is in the past of cross-attention."""
+    cache = _cross_cache(values)
+    past = cache.cross_attention_cache.layers[0].keys
+    # `forward` wants encoder states, but reads no more of them than their shape.
+    states = past.new_zeros(past.shape[0], past.shape[2], _encoder_width(model))
+    outputs = _decode(model, values, states, cache)
+    return {**outputs, **_flat_cross_cache(cache)}
+
+
+def run_decoder_merged(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """Whichever of the two decoders ``use_cache_branch`` says."""
+    return (run_decoder_next if bool(values["use_cache_branch"]) else run_decoder_first)(model, values)
+
+
+def _decode(
+    model: nn.Module, values: Tensors, states: torch.Tensor, cache: EncoderDecoderCache
+) -> Mapping[str, torch.Tensor]:
+    mask = values.get("encoder_attention_mask")
+    outputs: Mapping[str, torch.Tensor] = model(
+        **({} if mask is None else {"attention_mask": mask}),
+        decoder_input_ids=values["input_ids"],
+        encoder_outputs=BaseModelOutput(last_hidden_state=states),
+        past_key_values=cache,
+        use_cache=True,
+        return_dict=True,
+    )
+    return outputs
+
+
+def _encoder_width(model: nn.Module) -> int:
+    config = model.config
+    return int(getattr(config, "encoder", config).hidden_size)
+
+
+def _cross_cache(values: Tensors) -> EncoderDecoderCache:
+    written, read = (filled_cache(values, f"past_key_values.{{layer}}.{side}.{{part}}") for side in ("decoder", "encoder"))
+    cache = EncoderDecoderCache(written, read)
+    # Said, not found out: reading it off a size would bake the traced one.
+    cache.is_updated = dict.fromkeys(range(len(read.layers)), True)
+    return cache
+
+
+def _flat_cross_cache(cache: EncoderDecoderCache) -> dict[str, torch.Tensor]:
+    written = flat_cache(cache.self_attention_cache, "present.{layer}.decoder.{part}")
+    return written | flat_cache(cache.cross_attention_cache, "present.{layer}.encoder.{part}")
+
+
 PARTS: Mapping[str, Callable[[nn.Module, Tensors], Mapping[str, torch.Tensor]]] = {
     "model": run_model,
     "decoder": run_decoder,
+    "encoder_decoder": run_encoder_decoder,
+    "encoder": run_encoder,
+    "decoder_first": run_decoder_first,
+    "decoder_next": run_decoder_next,
+    "decoder_merged": run_decoder_merged,
 }
 """How to run each `Part` of an architecture."""

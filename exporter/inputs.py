@@ -7,7 +7,7 @@ so that every runtime can take them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architectures import Graph
+from exporter.architectures import AxisRange, Graph
+from exporter.architectures.sizes import decoder_config, text_config
 from exporter.results import ExportError
 
 __all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "trace_sizes"]
@@ -57,9 +58,10 @@ class Request:
         """The shape: named axes by the case's sizes, the others as `default` says.
 
         Args:
-            default: For each axis its size, or the name of an axis.
+            default: For each axis its size, or the name of an axis; axes beyond these must be named.
         """
-        wanted = [self.axes.get(index, axis) for index, axis in enumerate(default)]
+        named = range(len(default), max(self.axes, default=-1) + 1)
+        wanted = [self.axes.get(index, axis) for index, axis in enumerate(default)] + [self.axes[i] for i in named]
         return tuple(self.sizes[axis] if isinstance(axis, str) else axis for axis in wanted)
 
 
@@ -105,7 +107,8 @@ def trace_sizes(graph: Graph) -> dict[str, int]:
     names = {axis for axes in graph.inputs.values() for axis in axes.values() if "+" not in axis}
     fixed = {"batch": 2, "sequence": 8, "past_sequence": 5, "num_choices": 3}
     spare = iter(size for size in (7, 9, 11, 13, 17) if size not in fixed.values())
-    return {name: fixed[name] if name in fixed else next(spare) for name in sorted(names)}
+    wanted = {name: fixed[name] if name in fixed else next(spare) for name in sorted(names)}
+    return {name: graph.ranges.get(name, AxisRange()).nearest(size) for name, size in wanted.items()}
 
 
 def trace_sample(graph: Graph, config: Any, sizes: Mapping[str, int] | None = None) -> dict[str, Array]:
@@ -137,20 +140,45 @@ def _find(name: str) -> Generator:
 @generator("input_ids", "decoder_input_ids")
 def token_ids(request: Request) -> Array:
     """Ids over the whole vocabulary, its ends included; int64."""
-    ids = request.random.integers(0, request.config.vocab_size, request.shape("batch", "sequence"))
+    written = request.name.startswith("decoder_")
+    config = (decoder_config if written else text_config)(request.config)
+    ids = request.random.integers(0, config.vocab_size, request.shape("batch", "sequence"))
     flat = ids.reshape(-1)
-    flat[0], flat[-1] = request.config.vocab_size - 1, 0
+    flat[0], flat[-1] = config.vocab_size - 1, 0
+    mask = request.made.get("decoder_attention_mask" if written else "attention_mask")
+    if mask is None or mask.shape != ids.shape:
+        mask = np.ones_like(ids)
     # Padding in the middle of a text would make models that derive positions from ids count otherwise.
-    pad = getattr(request.config, "pad_token_id", None)
+    pad = getattr(config, "pad_token_id", None)
+    end = None if written else _end_of_text(request.config)
+    for special in (pad, end):
+        if special is not None:
+            flat[flat == special] = _ordinary(config.vocab_size, (pad, end))
+    if end is not None:
+        _end(ids, mask, end)
     if pad is not None:
-        flat[flat == pad] = (pad + 1) % request.config.vocab_size
-        mask = request.made.get("attention_mask")
-        if mask is not None and mask.shape == ids.shape:
-            ids[mask == 0] = pad
+        ids[mask == 0] = pad
     return ids.astype(np.int64)
 
 
-@generator("attention_mask")
+def _end_of_text(config: Any) -> int | None:
+    """The id that closes a text where a model looks for it: BART's classifiers read at it, CLIP at the highest id."""
+    if getattr(config, "text_config", None) and getattr(config, "vision_config", None):
+        return int(config.text_config.vocab_size) - 1
+    return getattr(config, "eos_token_id", None) if getattr(config, "is_encoder_decoder", False) else None
+
+
+def _ordinary(vocab_size: int, special: Sequence[int | None]) -> int:
+    return next(token for token in range(vocab_size) if token not in special)
+
+
+def _end(ids: Array, mask: Array, end: int) -> None:
+    """Close each row: `end` on its last token that isn't padding."""
+    last = ids.shape[-1] - 1 - np.argmax(mask[..., ::-1] != 0, axis=-1)
+    np.put_along_axis(ids, last[..., None], end, axis=-1)
+
+
+@generator("attention_mask", "encoder_attention_mask", "decoder_attention_mask")
 def attention_mask(request: Request) -> Array:
     """1 where a token counts, 0 where it is padding; int64."""
     shape = request.shape("batch", "sequence")
@@ -193,10 +221,24 @@ def positions(request: Request) -> Array:
 @generator("past_key_values.*")
 def past(request: Request) -> Array:
     """Keys or values of past tokens: (batch, heads, tokens, head size), float32."""
-    config = request.config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    config = decoder_config(request.config)
+    all_heads = getattr(config, "decoder_attention_heads", None) or config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or all_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // all_heads
     return request.random.standard_normal(request.shape("batch", heads, "past_sequence", head_size), dtype=np.float32)
+
+
+@generator("encoder_hidden_states")
+def encoder_states(request: Request) -> Array:
+    """What an encoder gives: (batch, tokens, width), float32."""
+    width = getattr(request.config, "encoder", request.config).hidden_size
+    return request.random.standard_normal(request.shape("batch", "encoder_sequence", width), dtype=np.float32)
+
+
+@generator("use_cache_branch")
+def cache_branch(request: Request) -> Array:
+    """Whether the past counts: one bool, true when there is one."""
+    return np.array([request.sizes["past_decoder_sequence"] > 0])
 
 
 @generator("pixel_values")

@@ -1,6 +1,6 @@
 """Knowledge about models: names, axes and sizes, without torch or transformers, so that it answers at once."""
 
-from exporter.architectures import decoder, text, vision
+from exporter.architectures import decoder, seq2seq, text, vision
 from exporter.architectures.base import Architecture, Axes, AxisRange, Graph, Part
 from exporter.architectures.registry import describe, features, find, model_types, register
 
@@ -16,6 +16,7 @@ __all__ = [
     "find",
     "model_types",
     "register",
+    "seq2seq",
     "text",
     "vision",
 ]

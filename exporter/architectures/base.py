@@ -5,13 +5,14 @@ One description serves every format. A leaf class says only what differs from it
 >>> class DistilBert(TextEncoder):                              # doctest: +SKIP
 ...     model_types = ("distilbert",)
 
-The three class attributes a leaf usually sets are `model_types`, `tasks` and `input_names`.
+The class attributes a leaf usually sets are `model_types`, `tasks` and `input_names`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from exporter import tasks
@@ -21,22 +22,39 @@ __all__ = ["Architecture", "Axes", "AxisRange", "Graph", "Part"]
 Axes = Mapping[int, str]
 """Which axes of a tensor may vary, and what they are called: ``{0: "batch", 1: "sequence"}``."""
 
-Part = Literal["model", "decoder", "encoder", "decoder_first", "decoder_next", "decoder_merged"]
+Part = Literal["model", "decoder", "encoder_decoder", "encoder", "decoder_first", "decoder_next", "decoder_merged"]
 """Which computation of the eager model a graph is; `exporter.eager` knows how to run each.
 
 ``model``: one call of ``forward`` without cache. ``decoder``: a decoder-only model with past keys and values.
-``encoder``: the encoder of an encoder-decoder. ``decoder_first``: its decoder without past, all presents out.
-``decoder_next``: its decoder with past, self-attention presents out. ``decoder_merged``: both in one graph.
+``encoder_decoder``: a whole encoder-decoder with past. ``encoder``: its encoder alone. ``decoder_first``: its decoder
+without past, all presents out. ``decoder_next``: its decoder with past, self-attention presents out.
+``decoder_merged``: both decoders in one file, chosen by the input ``use_cache_branch``.
 """
 
 
 @dataclass(frozen=True)
 class AxisRange:
-    """The sizes that an axis may take, both ends included."""
+    """The sizes that an axis may take.
+
+    Attributes:
+        minimum: Smallest size.
+        maximum: Largest size, included; None where there is no limit.
+        multiple_of: What a size must be a multiple of.
+        usual: The size that the model was made for, where there is one: the side of an image.
+    """
 
     minimum: int = 1
     maximum: int | None = None
     multiple_of: int = 1
+    usual: int | None = None
+
+    def nearest(self, size: int) -> int:
+        """The usual size, or else the allowed size nearest above `size`, or below it at the end of the range."""
+        if self.usual is not None:
+            return self.usual
+        step = self.multiple_of
+        above = max(-(-size // step), -(-self.minimum // step)) * step
+        return above if self.maximum is None else min(above, self.maximum // step * step)
 
 
 @dataclass(frozen=True)
@@ -48,16 +66,26 @@ class Graph:
         part: The computation.
         inputs: Ordered as ``forward`` takes them; each with the axes that may vary.
         outputs: Ordered as the file returns them.
+        ranges: The sizes that an axis may take, by its name; any size where it is missing.
     """
 
     file: str
     part: Part
     inputs: Mapping[str, Axes]
     outputs: Mapping[str, Axes]
+    ranges: Mapping[str, AxisRange] = field(default_factory=dict)
 
 
 class Architecture:
     """What a model type takes and gives for a task.
+
+    Attributes:
+        model_types: Types described, as ``config.model_type`` says them.
+        tasks: Canonical names of the tasks described; `tasks_with_past` are those that also have a form with cache.
+        input_names: What the preprocessor of such a model returns.
+        model_classes: Name of the ``transformers`` class for a task that no auto class maps to this type.
+        default_onnx_opset: Opset where nobody asks for another.
+        atol_for_validation: Absolute tolerance where the model is known to need one of its own.
 
     Args:
         config: The model's configuration; read by attribute, never imported from.
@@ -68,7 +96,8 @@ class Architecture:
     model_types: ClassVar[tuple[str, ...]] = ()
     tasks: ClassVar[tuple[str, ...]] = ("default",)
     tasks_with_past: ClassVar[tuple[str, ...]] = ()
-    input_names: ClassVar[tuple[str, ...]] = ()
+    input_names: tuple[str, ...] = ()
+    model_classes: ClassVar[Mapping[str, str]] = {}
     default_onnx_opset: int = 18
     atol_for_validation: float | None = None
 
@@ -76,15 +105,6 @@ class Architecture:
         self.config = config
         self.task = tasks.find(task).name
         self.use_past = use_past or tasks.split_past(task)[1]
-
-    @classmethod
-    def features(cls) -> tuple[str, ...]:
-        """Every (task, cache) pair that is described, as feature names."""
-        return tuple(
-            name
-            for task in cls.tasks
-            for name in (task, *((task + tasks.PAST_SUFFIX,) if task in cls.tasks_with_past else ()))
-        )
 
     @property
     def inputs(self) -> Mapping[str, Axes]:
@@ -99,11 +119,41 @@ class Architecture:
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """The files that together make the model usable; one, unless encoder and decoder part ways."""
-        return (Graph("model", "model", self.inputs, self.outputs),)
+        return (self.graph("model", self.part, self.inputs, self.outputs),)
+
+    @property
+    def part(self) -> Part:
+        """The computation of the one graph that `inputs` and `outputs` are about."""
+        return "model"
+
+    def graph(self, file: str, part: Part, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> Graph:
+        """A graph with the ranges of its axes."""
+        names = {name for axes in inputs.values() for name in axes.values()}
+        ranges = {name: self.axis(name) for name in sorted(names)}
+        return Graph(file, part, inputs, outputs, {name: each for name, each in ranges.items() if each != AxisRange()})
 
     def axis(self, name: str) -> AxisRange:
         """The sizes that an axis may take."""
         return AxisRange()
+
+    def fed_by(self, names: Sequence[str]) -> Architecture:
+        """The same for a checkpoint whose preprocessor returns other inputs than is usual for its type.
+
+        Args:
+            names: ``model_input_names`` of the checkpoint's preprocessor.
+
+        Returns:
+            Itself, unless the family takes whatever a tokenizer returns.
+        """
+        return self
+
+    def _with_input_names(self, names: Sequence[str]) -> Architecture:
+        if set(names) == set(self.input_names):
+            return self
+        fed = copy.copy(self)
+        usual = [name for name in self.input_names if name in names]
+        fed.input_names = (*usual, *(name for name in names if name not in usual))
+        return fed
 
 
 _BATCH: Axes = {0: "batch"}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from exporter.architectures.base import OUTPUTS, Architecture, Axes, AxisRange, Graph
+from exporter.architectures.base import OUTPUTS, Architecture, Axes, AxisRange, Part
+from exporter.architectures.cache import PAST, PRESENT, cache_axes
 from exporter.architectures.registry import register
 
-__all__ = ["GPT2", "Decoder"]
+__all__ = ["Decoder"]
+
+_TOTAL = "past_sequence+sequence"
 
 
 class Decoder(Architecture):
@@ -18,54 +21,91 @@ class Decoder(Architecture):
     would be counted from the padding, which is not what ``generate`` does.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("default", "causal-lm")
+    tasks = ("default", "causal-lm")
     tasks_with_past = ("default", "causal-lm")
     input_names = ("input_ids", "attention_mask")
     takes_position_ids: ClassVar[bool] = True
 
     @property
     def inputs(self) -> Mapping[str, Axes]:
+        tokens: Axes = {0: "batch", 1: "sequence"}
         if not self.use_past:
-            return {name: {0: "batch", 1: "sequence"} for name in self.input_names}
-        inputs: dict[str, Axes] = {
-            "input_ids": {0: "batch", 1: "sequence"},
-            "attention_mask": {0: "batch", 1: "past_sequence+sequence"},
-        }
+            return dict.fromkeys(self.input_names, tokens)
+        inputs: dict[str, Axes] = {"input_ids": tokens, "attention_mask": {0: "batch", 1: _TOTAL}}
         if self.takes_position_ids:
-            inputs["position_ids"] = {0: "batch", 1: "sequence"}
-        return inputs | self._cache("past_key_values", "past_sequence")
+            inputs["position_ids"] = tokens
+        return inputs | cache_axes(PAST, self.num_layers, "past_sequence")
 
     @property
     def outputs(self) -> Mapping[str, Axes]:
         plain = OUTPUTS[self.task]
-        return {**plain, **self._cache("present", "past_sequence+sequence")} if self.use_past else plain
+        return {**plain, **cache_axes(PRESENT, self.num_layers, _TOTAL)} if self.use_past else plain
 
     @property
-    def graphs(self) -> tuple[Graph, ...]:
-        return (Graph("model", "decoder" if self.use_past else "model", self.inputs, self.outputs),)
+    def part(self) -> Part:
+        return "decoder" if self.use_past else "model"
 
     @property
     def num_layers(self) -> int:
         return int(self.config.num_hidden_layers)
 
+    @property
+    def max_sequence(self) -> int | None:
+        """Tokens of the longest text, or None where positions have no end."""
+        return getattr(self.config, "max_position_embeddings", None)
+
     def axis(self, name: str) -> AxisRange:
         if name == "past_sequence":
             return AxisRange(minimum=0)
-        positions = getattr(self.config, "max_position_embeddings", None)
-        if name in ("sequence", "past_sequence+sequence") and positions:
-            return AxisRange(maximum=positions)
+        if name in ("sequence", _TOTAL):
+            return AxisRange(maximum=self.max_sequence)
+        if name == "batch" and self.task == "sequence-classification" and self.config.pad_token_id is None:
+            # The last token is classified, and without a padding token nothing tells which one that is.
+            return AxisRange(maximum=1)
         return super().axis(name)
 
-    def _cache(self, prefix: str, axis: str) -> dict[str, Axes]:
-        """Keys and values of every layer, each (batch, heads, tokens, head size)."""
-        return {
-            f"{prefix}.{layer}.{part}": {0: "batch", 2: axis}
-            for layer in range(self.num_layers)
-            for part in ("key", "value")
-        }
+    def fed_by(self, names: Sequence[str]) -> Architecture:
+        return self if self.use_past else self._with_input_names(names)
 
 
 @register
 class GPT2(Decoder):
     model_types = ("gpt2",)
     tasks = ("default", "causal-lm", "sequence-classification", "token-classification")
+
+
+@register
+class Bloom(GPT2):
+    model_types = ("bloom",)
+    takes_position_ids = False
+
+
+@register
+class GPTNeo(Decoder):
+    model_types = ("gpt-neo",)
+    tasks = ("default", "causal-lm", "sequence-classification")
+
+
+@register
+class GPTJ(Decoder):
+    model_types = ("gptj",)
+    tasks = ("default", "causal-lm", "question-answering", "sequence-classification")
+
+
+@register
+class CodeGen(Decoder):
+    model_types = ("codegen",)
+
+
+@register
+class BartDecoder(Decoder):
+    """The decoder half of an encoder-decoder, alone; it counts positions from the past."""
+
+    model_types = ("bart", "bigbird-pegasus", "blenderbot", "blenderbot-small", "marian", "mbart")
+    tasks = ("causal-lm",)
+    tasks_with_past = ("causal-lm",)
+    takes_position_ids = False
+
+    @property
+    def num_layers(self) -> int:
+        return int(self.config.decoder_layers)

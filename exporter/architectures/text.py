@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from exporter.architectures.base import Architecture, Axes, AxisRange
 from exporter.architectures.registry import register
 
-__all__ = ["Bert", "DistilBert", "Roberta", "TextEncoder"]
+__all__ = [
+    "BlockSparseEncoder",
+    "EncoderDecoderReader",
+    "OffsetEncoder",
+    "RelativeEncoder",
+    "SegmentEncoder",
+    "TextEncoder",
+    "block_sparse_limit",
+]
+
+_UNDERSTANDING = (
+    "default",
+    "masked-lm",
+    "sequence-classification",
+    "multiple-choice",
+    "token-classification",
+    "question-answering",
+)
+_UNDERSTANDING_AND_CAUSAL = (*_UNDERSTANDING[:2], "causal-lm", *_UNDERSTANDING[2:])
 
 
 class TextEncoder(Architecture):
-    """An encoder of token ids; the inputs are what its tokenizer returns.
+    """An encoder of token ids; the inputs are what its tokenizer returns."""
 
-    `position_offset` is how many rows at the start of the position table no text can reach: RoBERTa counts from
-    ``pad_token_id + 1``, so 514 positions hold 512 tokens.
-    """
-
-    tasks: ClassVar[tuple[str, ...]] = (
-        "default",
-        "masked-lm",
-        "sequence-classification",
-        "multiple-choice",
-        "token-classification",
-        "question-answering",
-    )
-    input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "token_type_ids")
+    tasks = _UNDERSTANDING
+    input_names = ("input_ids", "attention_mask")
 
     @property
     def inputs(self) -> Mapping[str, Axes]:
@@ -35,37 +42,127 @@ class TextEncoder(Architecture):
         return {name: {0: "batch", 1: "sequence"} for name in self.input_names}
 
     @property
-    def position_offset(self) -> int:
-        return 0
+    def max_sequence(self) -> int | None:
+        """Tokens of the longest text, or None where positions have no end."""
+        return getattr(self.config, "max_position_embeddings", None)
 
     def axis(self, name: str) -> AxisRange:
-        positions = getattr(self.config, "max_position_embeddings", None)
-        if name == "sequence" and positions:
-            return AxisRange(maximum=positions - self.position_offset)
-        return super().axis(name)
+        return AxisRange(maximum=self.max_sequence) if name == "sequence" else super().axis(name)
+
+    def fed_by(self, names: Sequence[str]) -> Architecture:
+        return self._with_input_names(names)
 
 
-_WITH_CAUSAL: tuple[str, ...] = (*TextEncoder.tasks[:2], "causal-lm", *TextEncoder.tasks[2:])
+class SegmentEncoder(TextEncoder):
+    """An encoder whose tokenizer also tells the first text of a pair from the second."""
+
+    input_names = ("input_ids", "attention_mask", "token_type_ids")
 
 
-@register
-class Bert(TextEncoder):
-    model_types = ("bert",)
-    tasks = _WITH_CAUSAL
-
-
-@register
-class DistilBert(TextEncoder):
-    model_types = ("distilbert",)
-    input_names = ("input_ids", "attention_mask")
-
-
-@register
-class Roberta(TextEncoder):
-    model_types = ("roberta",)
-    tasks = _WITH_CAUSAL
-    input_names = ("input_ids", "attention_mask")
+class OffsetEncoder(TextEncoder):
+    """An encoder that counts positions from ``pad_token_id + 1``, as RoBERTa does: 514 positions hold 512 tokens."""
 
     @property
-    def position_offset(self) -> int:
-        return int(self.config.pad_token_id) + 1
+    def max_sequence(self) -> int | None:
+        return int(self.config.max_position_embeddings) - int(self.config.pad_token_id) - 1
+
+
+class RelativeEncoder(SegmentEncoder):
+    """An encoder that knows distances; it has an end only where absolute positions are added, as DeBERTa may."""
+
+    @property
+    def max_sequence(self) -> int | None:
+        return super().max_sequence if self.config.position_biased_input else None
+
+
+class EncoderDecoderReader(TextEncoder):
+    """An encoder-decoder that answers about a text instead of writing one: it makes the decoder's ids itself."""
+
+    tasks = ("sequence-classification", "question-answering")
+
+
+class BlockSparseEncoder(TextEncoder):
+    """An encoder that looks at blocks of a long text, and at all of a short one, as BigBird does.
+
+    Which of the two is decided while a model is traced, so a graph is right for short texts only.
+    """
+
+    @property
+    def max_sequence(self) -> int | None:
+        blocks = block_sparse_limit(self.config)
+        return min(blocks, int(self.config.max_position_embeddings)) if blocks else super().max_sequence
+
+
+def block_sparse_limit(config: Any) -> int | None:
+    """Up to how many tokens a BigBird looks at all of them; None when it always does."""
+    # A decoder reads the past in full whatever its configuration says.
+    if config.attention_type != "block_sparse" or getattr(config, "is_decoder", False):
+        return None
+    return int((5 + 2 * config.num_random_blocks) * config.block_size)
+
+
+@register
+class Bert(SegmentEncoder):
+    model_types = ("bert", "electra")
+    tasks = _UNDERSTANDING_AND_CAUSAL
+
+
+@register
+class ConvBert(SegmentEncoder):
+    model_types = ("convbert", "mobilebert", "squeezebert")
+
+
+@register
+class Albert(TextEncoder):
+    model_types = ("albert", "distilbert")
+
+
+@register
+class RemBert(TextEncoder):
+    model_types = ("rembert", "roformer", "xlm")
+    tasks = _UNDERSTANDING_AND_CAUSAL
+
+
+@register
+class Flaubert(RemBert):
+    model_types = ("flaubert",)
+    model_classes: ClassVar[Mapping[str, str]] = {"causal-lm": "FlaubertWithLMHeadModel"}
+
+
+@register
+class Roberta(OffsetEncoder):
+    model_types = ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+    tasks = _UNDERSTANDING_AND_CAUSAL
+
+
+@register
+class IBert(OffsetEncoder):
+    model_types = ("data2vec-text", "ibert", "longformer")
+
+
+@register
+class DebertaV2(RelativeEncoder):
+    model_types = ("deberta-v2",)
+
+
+@register
+class Deberta(RelativeEncoder):
+    model_types = ("deberta",)
+    tasks = tuple(task for task in _UNDERSTANDING if task != "multiple-choice")
+
+
+@register
+class BigBird(BlockSparseEncoder):
+    model_types = ("big-bird",)
+    tasks = _UNDERSTANDING_AND_CAUSAL
+
+
+@register
+class BartReader(EncoderDecoderReader):
+    model_types = ("bart", "mbart")
+
+
+@register
+class BigBirdPegasusReader(BlockSparseEncoder):
+    model_types = ("bigbird-pegasus",)
+    tasks = EncoderDecoderReader.tasks

@@ -1,0 +1,42 @@
+"""Sizes that configurations spell in more than one way, read by attribute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["decoder_config", "image_size", "num_channels", "patch_size", "text_config", "vision_config"]
+
+
+def text_config(config: Any) -> Any:
+    """The part about text: of a pair of towers its text tower, of anything else the whole."""
+    return getattr(config, "text_config", None) or config
+
+
+def vision_config(config: Any) -> Any:
+    """The part about images: the vision tower of a pair, the encoder of an image-to-text model, or the whole."""
+    return getattr(config, "vision_config", None) or getattr(config, "encoder", None) or config
+
+
+def decoder_config(config: Any) -> Any:
+    """The part about the tokens written: the decoder of two joined models, or the whole."""
+    return getattr(config, "decoder", None) or text_config(config)
+
+
+def image_size(config: Any) -> tuple[int, int]:
+    """Height and width in pixels that a model of images was made for; 224 where the configuration doesn't say."""
+    vision = vision_config(config)
+    size = getattr(vision, "image_size", None) or getattr(vision, "input_size", None) or 224
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def patch_size(config: Any) -> tuple[int, int]:
+    """Height and width in pixels of one patch; 1 where there are none."""
+    size = getattr(vision_config(config), "patch_size", 1)
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def num_channels(config: Any) -> int:
+    """Colours of a pixel."""
+    return int(getattr(vision_config(config), "num_channels", 3))
