@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from exporter.results import Report, Status
-
-__all__ = ["Exit", "FailOn", "of_report"]
+__all__ = ["Exit"]
 
 
 class Exit(IntEnum):
@@ -19,22 +17,3 @@ class Exit(IntEnum):
     BUG = 4
     INTERRUPTED = 130
     TERMINATED = 143
-
-
-FailOn = str
-"""``tolerance``: any model that isn't proven right fails the run; ``error``: only one without a result; ``never``."""
-
-_FAILING: dict[FailOn, frozenset[Status]] = {
-    "tolerance": frozenset({Status.FAILED, Status.ERROR, Status.CANCELLED}),
-    "error": frozenset({Status.ERROR, Status.CANCELLED}),
-    "never": frozenset(),
-}
-
-
-def of_report(report: Report, fail_on: FailOn) -> Exit:
-    """The exit code for a report under ``--fail-on``; the report's own status stays what it is."""
-    failing = _FAILING[fail_on]
-    statuses = {model.status for model in report.models} | {
-        result.status for model in report.models for result in model.formats
-    }
-    return Exit.MODEL_FAILED if statuses & failing else Exit.OK

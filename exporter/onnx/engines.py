@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from exporter.eager import GraphModule
+from exporter.manifest import OPSETS
 from exporter.results import ExportError
 
 __all__ = ["ENGINES", "Engine", "engine"]
@@ -123,5 +124,6 @@ def _quiet(name: str) -> Iterator[None]:
 
 
 ENGINES: Mapping[str, Engine] = {
-    each.name: each for each in (Engine("legacy", (11, 20), _write_legacy), Engine("dynamo", (18, 23), _write_dynamo))
+    each.name: each
+    for each in (Engine("legacy", OPSETS["legacy"], _write_legacy), Engine("dynamo", OPSETS["dynamo"], _write_dynamo))
 }
