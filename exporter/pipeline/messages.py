@@ -60,9 +60,14 @@ class CheckpointRequest(Message):
 
 
 class InspectRequest(Message):
-    """Look at a checkpoint before anything is converted; cheap, so without its weights."""
+    """Look at a checkpoint before anything is converted; cheap, so without its weights.
+
+    Attributes:
+        onnx_options: Options of the ONNX format, which decide the order of engines; None when ONNX is not asked for.
+    """
 
     checkpoint: CheckpointRequest
+    onnx_options: dict[str, Any] | None = None
 
 
 class Inspection(Message):
@@ -73,7 +78,8 @@ class Inspection(Message):
         model_type: ``model_type`` of its config.
         architecture: ``registered``, ``inferred`` or ``custom``.
         parameters: Number of parameters, None when it can't be told without loading.
-        engines: ONNX engines in the order in which `auto` tries them.
+        engines: ONNX engines in the order in which they are tried: one, unless the options say ``auto``. Empty when
+            ONNX is not asked for.
         notes: What a person should know, such as a missing preprocessor.
     """
 

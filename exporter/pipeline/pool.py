@@ -131,9 +131,9 @@ class WorkerPool:
         server = self._running_server()
         with self._scratch_folder() as scratch:
             ending = self._run(server, call, scratch, cancelled)
-        if ending.stopped is Stop.CANCELLED:
-            raise Cancelled
-        return reply_of(ending, reply)
+            if ending.stopped is Stop.CANCELLED:
+                raise Cancelled
+            return reply_of(ending, reply)
 
     def _running_server(self) -> ForkServer:
         with self._lock:

@@ -146,8 +146,9 @@ def _problem(error: BaseException, assignment: Assignment) -> Problem:
     unexpected = not all(isinstance(cause, ExportError) for cause in chain)
     directory = Path(assignment.directory)
     if full is not None or (unexpected and is_full(directory)):
-        path = getattr(full, "filename", None)
-        return disk_full_problem(Path(os.fsdecode(path)) if path else directory, directory, assignment.needed_bytes)
+        named = getattr(full, "filename", None)
+        path = Path(os.fsdecode(named)) if named else _last_written(directory)
+        return disk_full_problem(path, directory, assignment.needed_bytes)
     if isinstance(error, ExportError):
         return error.problem
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -209,6 +210,12 @@ def disk_full_problem(path: Path, directory: Path, needed_bytes: int) -> Problem
         message=f"No space left on the disk while writing {path}: {free}{need}.",
         hint="Free space, choose an output directory on a larger disk, or convert fewer models in one run.",
     )
+
+
+def _last_written(directory: Path) -> Path:
+    """The file below `directory` that was written last: a write that fails does not say to which file."""
+    files = [path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()]
+    return max(files, key=lambda path: path.stat().st_mtime_ns, default=directory)
 
 
 def _free_bytes(directory: Path) -> int:
