@@ -24,7 +24,7 @@ def annotations(report: Report) -> list[Annotation]:
     """One annotation for each model that needs attention, worst first, at most ten errors and ten warnings."""
     by_model: dict[str, list[Row]] = {}
     for row in facts.rows(report):
-        if not row.quiet:
+        if not row.quiet and row.status is not Status.CANCELLED:  # an interrupted run is not the manifest's fault
             by_model.setdefault(row.model.name, []).append(row)
     errors = [rows for rows in by_model.values() if rows[0].status in (Status.FAILED, Status.ERROR)]
     warnings = [rows for rows in by_model.values() if rows[0].status not in (Status.FAILED, Status.ERROR)]

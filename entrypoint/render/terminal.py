@@ -30,6 +30,7 @@ _STYLES = {
     Status.UNVERIFIED: "yellow",
     Status.CANCELLED: "yellow",
 }
+_LINES_OF_LOG = 20
 
 
 def table(report: Report) -> Table:
@@ -61,7 +62,7 @@ def _reason(row: Row) -> RenderableType:
     said.append(facts.status_words(row), style=_style(row))
     reason, hint = visible(facts.reason(row)), visible(row.problem.hint) if row.problem else ""
     lines = [Text(part) for part in (reason, hint) if part]
-    lines += [Text(visible(line), style="dim") for line in (row.problem.log if row.problem else ())]
+    lines += [Text(visible(line), style="dim") for line in (row.problem.log[-_LINES_OF_LOG:] if row.problem else ())]
     if row.status is not Status.CANCELLED:
         lines.append(Text(visible(shell(*facts.command(row.model))), style="dim"))
     return Group(said, Padding(Group(*lines), (0, 0, 0, 2)))

@@ -165,7 +165,10 @@ def vit() -> ModelResult:
 def tiny() -> ModelResult:
     logits = compared("logits", 3.1e-3, (3, 2))
     wrong = validated(compared("hidden", 1.9e-6, (3, 11, 128)), logits).model_copy(
-        update={"diverges_at": "/classifier/Gemm", "replay": "export-action validate export/bert-tiny/onnx --case padded"}
+        update={
+            "diverges_at": "/classifier/Gemm",
+            "replay": "export-action validate export/bert-tiny/onnx --case padded",
+        }
     )
     return model(
         "bert-tiny",
@@ -238,8 +241,9 @@ def errors() -> Report:
         broken("llama", "meta-llama/Llama-3.2-1B", memory, 11),
         model("fnet", "google/fnet-base", fnet, line=15),
         broken("gemma", "google/gemma-3-270m", secret, 19, Status.UNVERIFIED),
-        broken("t5", "google-t5/t5-small", Problem(kind="cancelled", message="The run was interrupted."), 23)
-        .model_copy(update={"status": Status.CANCELLED, "seconds": 0.0}),
+        broken(
+            "t5", "google-t5/t5-small", Problem(kind="cancelled", message="The run was interrupted."), 23
+        ).model_copy(update={"status": Status.CANCELLED, "seconds": 0.0}),
     )
 
 
