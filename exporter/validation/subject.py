@@ -21,12 +21,14 @@ class Artifact:
 
     Attributes:
         graph: What should go in and out.
-        path: The file; it is only named in messages, `open` reads it.
+        path: The file as a person should read it in messages and logs; `open` reads it, wherever it is now.
         open: Opens it as users will run it. Called once.
         traced: Sizes by axis name that the graph was traced with; empty for a file that isn't ours.
         open_plain: Opens it without the runtime's graph optimisation; None where a format has no such thing.
         open_double: Opens it so that it computes in float64; None where a format can't. Finds faults that are smaller
             than the rounding of float32.
+        open_probe: Opens it with every intermediate result as an output; None where a format can't. Tells where a
+            wrong file first goes wrong.
     """
 
     graph: Graph
@@ -35,6 +37,7 @@ class Artifact:
     traced: Mapping[str, int] = field(default_factory=dict)
     open_plain: Callable[[], Runner] | None = None
     open_double: Callable[[], Runner] | None = None
+    open_probe: Callable[[], Runner] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,18 @@ class Asked:
     """What our own export was asked for; the file is held to it.
 
     A file that isn't ours has none: then its own declarations are the contract.
+
+    Attributes:
+        opset: Version of the operator set; None for a format that has none.
+        dtype: Name of the data type to compute in.
+        traced_sizes_only: Whether the format promises only the sizes it was traced with; other sizes are then probed
+            and reported, and fail nothing.
+        fixed_sizes: Whether other sizes have to be refused.
     """
 
     opset: int | None = None
+    dtype: str = "float32"
+    traced_sizes_only: bool = False
     fixed_sizes: bool = False
 
 
@@ -59,6 +71,7 @@ class Subject:
         format: ``onnx``, ``torchscript`` ...; the name in the log.
         preprocessor: Tokenizer, image processor or feature extractor; None when the checkpoint has none.
         asked: What the export was asked for; None for a file that isn't ours.
+        model: The model as a person would write it after ``--model``; for the command that replays a case.
     """
 
     load: Callable[[], nn.Module]
@@ -67,6 +80,7 @@ class Subject:
     format: str
     preprocessor: Any | None = None
     asked: Asked | None = None
+    model: str = "MODEL"
 
 
 @dataclass(frozen=True)

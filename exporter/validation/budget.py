@@ -1,0 +1,77 @@
+"""How large a difference may be: a stated multiple of the model's own rounding, never a constant.
+
+The *noise floor* of a model is how far its eager float32 results are from its eager float64 results. It is measured on
+several cases and taken relative to the largest value of an output; the worst case counts, because the maximum over
+inputs is steadier than any one of them. A file rounds in other places than eager does, but as often: healthy files stay
+below 3 floors, so `FACTOR` leaves room on that side, and faults worth the name lie far above it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter.results import Tolerance
+from exporter.runner import Array
+
+__all__ = ["FACTOR", "LARGEST", "Floor", "distance", "magnitude", "rounded_up"]
+
+FACTOR = 10.0
+"""Multiple of the noise floor that still passes, in the precision the file computes in."""
+
+LARGEST = 1e30
+"""Values beyond this are stand-ins for infinity (masked scores): they are compared, but set no scale."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The noise floor of one output.
+
+    Attributes:
+        relative: Largest distance between two precisions of eager, in units of the output's largest value.
+        smallest: What the data type can't tell apart; a floor that was lucky is lifted to this.
+        factor: Multiple that passes.
+    """
+
+    relative: float
+    smallest: float = float(np.finfo(np.float32).eps)
+    factor: float = FACTOR
+
+    def tolerance(self, scale: float) -> Tolerance:
+        """What a difference in an output whose largest value is `scale` is held against."""
+        floor = max(self.relative, self.smallest) * scale
+        return Tolerance(atol=floor * self.factor, rtol=0.0, source="measured", floor=floor, factor=self.factor)
+
+
+def magnitude(values: Array, counts: Array) -> float:
+    """Largest absolute value among those that count, stand-ins for infinity aside."""
+    usable = _usable(values, counts)
+    return float(np.abs(values[usable], dtype=np.float64).max()) if usable.any() else 0.0
+
+
+def distance(first: Array, second: Array, counts: Array) -> float:
+    """Largest absolute difference where both are finite and count."""
+    usable = _usable(first, counts) & _usable(second, counts)
+    if not usable.any():
+        return 0.0
+    return float(np.abs(first[usable].astype(np.float64) - second[usable].astype(np.float64)).max())
+
+
+def rounded_up(value: float) -> float:
+    """A tolerance to print: two significant digits, never less than what was applied.
+
+    >>> rounded_up(1.2345e-5)
+    1.3e-05
+    """
+    if value <= 0 or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(round(value / unit, 6)) * unit:.1e}")
+
+
+def _usable(values: Array, counts: Array) -> Array:
+    with np.errstate(invalid="ignore"):
+        usable: Array = counts & (np.abs(values) < LARGEST)
+    return usable

@@ -1,0 +1,188 @@
+"""Cases as data: named sizes, a mask and a seed. What is listed here is what a file has to stand.
+
+The sizes are primes where they can be, so that no two axes agree by accident and nothing that was rounded up to a
+block, a window or a bucket fits by luck.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from exporter.architectures import AxisRange, Graph
+from exporter.inputs import Mask, make
+from exporter.runner import Array
+from exporter.validation.positions import padding_masks
+
+__all__ = ["LONGEST", "Case", "axes_of", "inputs_of", "plan", "windows"]
+
+LONGEST = 2048
+"""No case is longer than this: attention grows with the square."""
+
+_UNLIMITED = 307
+"""Length of the longest case for a model without a maximum: beyond every usual bucket and window."""
+
+_PRIMES = (3, 11, 13, 17, 19, 23, 29)
+_LARGER_PRIMES = (5, 37, 41, 43, 47, 53, 59)
+
+_ALONE: Mapping[str, tuple[int, ...]] = {
+    "batch": (1, 3, 5),
+    "num_choices": (1, 2, 5),
+    "past": (0, 1, 2, 7, 13),
+    "length": (1, 2, 3, 13, 31),
+}
+
+_WINDOW = re.compile(r"(window|distance|bucket|block|chunk|local|stride|kernel|span|size_per)", re.IGNORECASE)
+
+MASKS: tuple[Mask, ...] = ("right", "left", "holes", "one-row-masked")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs that can be made again at any time.
+
+    Attributes:
+        name: Unique within a graph; what ``--case`` takes.
+        sizes: Size by axis name.
+        mask: Padding pattern.
+        seed: Seed of the values.
+        precise: Whether float64 is computed too: small cases only.
+        vocabulary: Whether the ids go through the whole vocabulary.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    mask: Mask = "ones"
+    seed: int = 0
+    precise: bool = True
+    vocabulary: bool = False
+
+
+def axes_of(graph: Graph) -> tuple[str, ...]:
+    """The axes that inputs declare dynamic, without sums of others; ``batch`` first."""
+    names = {name for axes in graph.inputs.values() for name in axes.values() if "+" not in name}
+    return tuple(sorted(names, key=lambda name: (name != "batch", name)))
+
+
+def windows(config: Any) -> tuple[int, ...]:
+    """Lengths at which attention may change: windows, blocks, buckets and distances that a configuration names."""
+    found: set[int] = set()
+    for name, value in sorted(vars(config).items()):
+        if _WINDOW.search(name):
+            values = value if isinstance(value, (list, tuple)) else (value,)
+            found |= {each for each in values if type(each) is int and 2 <= each < LONGEST}
+    return tuple(sorted(found))
+
+
+def plan(graph: Graph, base: Mapping[str, int], config: Any, seed: int = 0) -> tuple[Case, ...]:
+    """Every case of a graph.
+
+    Args:
+        graph: The graph; its axes are varied alone and together, its masks take every pattern.
+        base: Sizes of the axes that a case doesn't vary: the traced ones.
+        config: The model's configuration; its windows become lengths.
+        seed: Moves the seed of every case.
+    """
+    fitted: dict[str, Case] = {}
+    for case in _proposed(graph, base, windows(config), getattr(config, "vocab_size", None)):
+        sizes = _fit(graph, case.sizes)
+        same = any(
+            (each.sizes, each.mask, each.vocabulary) == (sizes, case.mask, case.vocabulary) for each in fitted.values()
+        )
+        if not same:
+            own = zlib.crc32(f"{seed} {graph.file} {case.name}".encode())
+            fitted[case.name] = replace(case, sizes=sizes, seed=own)
+    return tuple(fitted.values())
+
+
+def inputs_of(case: Case, graph: Graph, config: Any) -> dict[str, Array]:
+    """The arrays of a case, in the order of the graph's inputs."""
+    arrays = make(graph, case.sizes, config, case.mask, case.seed)
+    if case.vocabulary:
+        ids = arrays["input_ids"]
+        arrays["input_ids"] = np.arange(ids.size, dtype=ids.dtype).reshape(ids.shape) % config.vocab_size
+    return arrays
+
+
+def _proposed(
+    graph: Graph, base: Mapping[str, int], lengths: tuple[int, ...], vocabulary: int | None
+) -> Iterator[Case]:
+    axes = axes_of(graph)
+    together = dict(base) | dict(zip(axes, _PRIMES, strict=False))
+    yield Case("traced", base)
+    for axis in axes:
+        for size in _ALONE[_kind(axis)]:
+            yield Case(f"{axis}={size}", {**base, axis: size})
+    yield Case("together", together)
+    yield Case("together-larger", dict(base) | dict(zip(axes, _LARGER_PRIMES, strict=False)))
+    yield Case("together-smallest", {axis: graph.ranges.get(axis, AxisRange()).minimum for axis in axes})
+    if "past_sequence" in axes:
+        step = {**base, "batch": 3, "past_sequence": 7, "sequence": 1}
+        yield Case("step", step)
+        if padding_masks(graph):
+            yield Case("step-mask-left", step, "left")
+    if padding_masks(graph):
+        for mask in MASKS:
+            yield Case(f"mask-{mask}", together, mask)
+            yield Case(f"traced-mask-{mask}", base, mask)
+    for axis in axes:
+        if _kind(axis) in ("length", "past"):
+            yield from _long(graph, axis, base, lengths)
+    if vocabulary and vocabulary <= LONGEST and "sequence" in axes and "input_ids" in graph.inputs:
+        yield _sweep(graph, base, vocabulary)
+
+
+def _long(graph: Graph, axis: str, base: Mapping[str, int], lengths: tuple[int, ...]) -> Iterator[Case]:
+    """Just beyond every window, and as long as the model goes."""
+    smallest = {name: 1 if _kind(name) == "batch" else size for name, size in base.items()}
+    if _kind(axis) == "past":
+        smallest["sequence"] = 1
+    elif "past_sequence" in smallest:
+        smallest["past_sequence"] = 0
+    for length in lengths:
+        yield Case(f"{axis}={length + 1}", {**smallest, axis: length + 1}, precise=False)
+    end = _maximum(graph, axis, smallest)
+    yield Case(f"{axis}-longest", {**smallest, axis: min(end or _UNLIMITED, LONGEST)}, precise=False)
+
+
+def _sweep(graph: Graph, base: Mapping[str, int], vocabulary: int) -> Case:
+    length = min(_maximum(graph, "sequence", base) or _UNLIMITED, 101)
+    others = {name: min(size, 2) for name, size in base.items()}
+    rows = -(-vocabulary // length)
+    return Case("vocabulary", {**others, "batch": rows, "sequence": length}, precise=False, vocabulary=True)
+
+
+def _maximum(graph: Graph, axis: str, sizes: Mapping[str, int]) -> int | None:
+    """The longest that an axis can be beside the other sizes: a sum of axes may have a maximum of its own."""
+    ends = [graph.ranges.get(axis, AxisRange()).maximum]
+    for name, each in graph.ranges.items():
+        parts = [part.strip() for part in name.split("+")]
+        if len(parts) > 1 and axis in parts and each.maximum is not None:
+            ends.append(each.maximum - sum(sizes.get(part, 0) for part in parts if part != axis))
+    known = [end for end in ends if end is not None]
+    return min(known, default=None)
+
+
+def _fit(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """The nearest sizes that the ranges allow."""
+    fitted = dict(sizes)
+    for axis in fitted:
+        allowed = graph.ranges.get(axis, AxisRange())
+        size = max(fitted[axis], allowed.minimum)
+        end = _maximum(graph, axis, fitted)
+        if end is not None:
+            size = min(size, end)
+        step = allowed.multiple_of
+        fitted[axis] = max(size // step, -(-allowed.minimum // step)) * step if step > 1 else size
+    return fitted
+
+
+def _kind(axis: str) -> str:
+    if axis in ("batch", "num_choices"):
+        return axis
+    return "past" if axis.startswith("past") else "length"

@@ -1,0 +1,44 @@
+"""Whether a file keeps to what was asked of it, or to what it declares: everything but the values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exporter.results import Check, Status
+from exporter.runner import Contract
+from exporter.validation.interface import Interface
+from exporter.validation.subject import Asked
+
+__all__ = ["contract_checks", "contract_notes"]
+
+
+def contract_checks(interface: Interface, contract: Contract, asked: Asked | None) -> tuple[Check, ...]:
+    """The format's own checks, then ours: operator set, unused inputs, static axes."""
+    return (*contract.checks, *(_promises(interface, contract, asked) if asked else ()))
+
+
+def contract_notes(interface: Interface, contract: Contract, asked: Asked | None) -> tuple[str, ...]:
+    """What is unusual in someone else's file, where it is no fault."""
+    if asked:
+        return ()
+    notes = []
+    if contract.unused_inputs:
+        notes.append(f"nothing reads the input {', '.join(contract.unused_inputs)}")
+    if interface.static:
+        sizes = ", ".join(f"{axis}={size}" for axis, size in interface.static.items())
+        notes.append(f"the file takes only {sizes}")
+    return tuple(notes)
+
+
+def _promises(interface: Interface, contract: Contract, asked: Asked) -> Iterator[Check]:
+    if asked.opset is not None:
+        yield _check("opset", contract.opset == asked.opset, f"the file has {contract.opset}, asked was {asked.opset}")
+    unused = ", ".join(contract.unused_inputs)
+    yield _check("no unused input", not unused, f"nothing reads {unused}")
+    if not asked.traced_sizes_only:
+        static = ", ".join(f"{axis} is {size}" for axis, size in interface.static.items())
+        yield _check("dynamic axes", not static, f"an axis that should vary is fixed: {static}")
+
+
+def _check(name: str, kept: bool, reason: str) -> Check:
+    return Check(name=name, status=Status.PASSED if kept else Status.FAILED, message="" if kept else reason)

@@ -1,0 +1,83 @@
+"""The eager model as the judge's own reference: float32 as users run it, float64 to know how much of it is rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from exporter.architectures import Graph
+from exporter.eager import GraphModule
+from exporter.results import ExportError
+from exporter.runner import Array
+from exporter.validation.float64 import Float64Only
+
+__all__ = ["LARGEST_FLOAT64_BYTES", "Arrays", "Reference"]
+
+Arrays = Mapping[str, Array]
+
+LARGEST_FLOAT64_BYTES = 1_000_000_000
+"""Models with more parameter bytes than this are not copied to float64."""
+
+
+class Reference:
+    """Runs a graph on eager models that nothing else touches.
+
+    Args:
+        load: Gives a fresh eager model, float32, in evaluation mode.
+    """
+
+    def __init__(self, load: Callable[[], nn.Module]) -> None:
+        self._load = load
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model in float32."""
+        return self._load().eval().float()
+
+    @cached_property
+    def _model64(self) -> nn.Module:
+        return self._load().eval().double()
+
+    @cached_property
+    def parameter_bytes(self) -> int:
+        """Bytes of parameters, each shared one counted once."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+
+    def run(self, graph: Graph, inputs: Arrays) -> dict[str, Array]:
+        """The outputs in float32.
+
+        Raises:
+            ExportError: The model itself refuses these inputs (kind ``eager-refuses``).
+        """
+        return _run(self.model, graph, inputs, torch.float32)
+
+    def run64(self, graph: Graph, inputs: Arrays) -> dict[str, Array] | None:
+        """The outputs in float64; None where the model is too large or has a part that can't compute in float64."""
+        if self.parameter_bytes > LARGEST_FLOAT64_BYTES:
+            return None
+        try:
+            with Float64Only():
+                outputs = _run(self._model64, graph, inputs, torch.float64)
+        except ExportError:
+            return None
+        exact = all(value.dtype != np.float32 for value in outputs.values())
+        return outputs if exact else None
+
+
+def _run(model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> dict[str, Array]:
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
+    cast = {name: each.to(dtype) if each.is_floating_point() else each for name, each in tensors.items()}
+    try:
+        with torch.no_grad():
+            outputs = GraphModule(model, graph).run(cast)
+    except ExportError:
+        raise
+    except Exception as error:  # whatever a model's own code raises for sizes it can't take
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+        raise ExportError("eager-refuses", f"the eager model refuses these inputs: {reason}") from error
+    return {name: value.numpy() for name, value in zip(graph.outputs, outputs, strict=True)}
