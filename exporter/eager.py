@@ -82,8 +82,13 @@ def _pick(outputs: Mapping[str, torch.Tensor], name: str, model: nn.Module) -> t
 def run_model(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
     """One call of ``forward`` without cache."""
     arguments: dict[str, Any] = dict(values)
-    if "use_cache" in inspect.signature(model.forward).parameters:
+    known = inspect.signature(model.forward).parameters
+    if "use_cache" in known:
         arguments["use_cache"] = False
+    # Without a mask `transformers` looks for packed texts in the positions, by an operator that not every engine writes.
+    for ids, mask in (("input_ids", "attention_mask"), ("decoder_input_ids", "decoder_attention_mask")):
+        if ids in values and mask in known and mask not in values:
+            arguments[mask] = torch.ones_like(values[ids])
     outputs: Mapping[str, torch.Tensor] = model(**arguments, return_dict=True)
     return outputs
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.architectures import AxisRange, Graph
-from exporter.architectures.sizes import decoder_config, text_config
+from exporter.architectures.sizes import decoder_config, image_size, num_channels
 from exporter.results import ExportError
 
 __all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "trace_sizes"]
@@ -141,7 +141,7 @@ def _find(name: str) -> Generator:
 def token_ids(request: Request) -> Array:
     """Ids over the whole vocabulary, its ends included; int64."""
     written = request.name.startswith("decoder_")
-    config = (decoder_config if written else text_config)(request.config)
+    config = decoder_config(request.config)
     ids = request.random.integers(0, config.vocab_size, request.shape("batch", "sequence"))
     flat = ids.reshape(-1)
     flat[0], flat[-1] = config.vocab_size - 1, 0
@@ -241,11 +241,17 @@ def cache_branch(request: Request) -> Array:
     return np.array([request.sizes["past_decoder_sequence"] > 0])
 
 
+@generator("input_features")
+def log_mel(request: Request) -> Array:
+    """Log-mel spectrograms after the preprocessor: (batch, mel bins, frames), float32."""
+    config = request.config
+    # Whisper's encoder halves the frames once: it takes windows of one length only.
+    shape = request.shape("batch", config.num_mel_bins, 2 * config.max_source_positions)
+    return request.random.uniform(-1.0, 1.5, shape).astype(np.float32)
+
+
 @generator("pixel_values")
 def pixels(request: Request) -> Array:
     """Images after the preprocessor: (batch, channels, height, width), float32, channels and corners distinct."""
-    config = request.config
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    shape = request.shape("batch", config.num_channels, height, width)
+    shape = request.shape("batch", num_channels(request.config), *image_size(request.config))
     return request.random.uniform(-2.2, 2.7, shape).astype(np.float32)

@@ -1,6 +1,6 @@
 """Knowledge about models: names, axes and sizes, without torch or transformers, so that it answers at once."""
 
-from exporter.architectures import decoder, seq2seq, text, vision
+from exporter.architectures import audio, decoder, multimodal, seq2seq, text, vision
 from exporter.architectures.base import Architecture, Axes, AxisRange, Graph, Part
 from exporter.architectures.registry import describe, features, find, model_types, register
 
@@ -10,11 +10,13 @@ __all__ = [
     "AxisRange",
     "Graph",
     "Part",
+    "audio",
     "decoder",
     "describe",
     "features",
     "find",
     "model_types",
+    "multimodal",
     "register",
     "seq2seq",
     "text",

@@ -26,11 +26,13 @@ class EncoderDecoder(Architecture):
     the files that runtimes load: the encoder, the decoder for the first token and the decoder for all that follow.
     `merged` is the file that the two decoders become.
 
-    `encoder_inputs` is what the encoder reads. `masked` is whether the decoder needs the encoder's mask.
+    `encoder_inputs` is what the encoder reads and `encoded` the axes of what it gives. `masked` is whether the decoder
+    needs the encoder's mask, `takes_decoder_mask` whether a whole call takes a mask of the text written.
     """
 
     tasks_with_past = ("default", "seq2seq-lm")
     encoder_inputs: ClassVar[Mapping[str, Axes]] = {"input_ids": _ENCODER, "attention_mask": _ENCODER}
+    encoded: ClassVar[Axes] = _ENCODER
     masked: ClassVar[bool] = True
     takes_decoder_mask: ClassVar[bool] = True
 
@@ -58,7 +60,7 @@ class EncoderDecoder(Architecture):
         states: dict[str, Axes] = {"encoder_hidden_states": _ENCODER}
         written = cross_cache_axes(PRESENT, self.num_layers, _TOTAL)
         return (
-            self.graph("encoder_model", "encoder", self.encoder_inputs, {"last_hidden_state": self._encoded}),
+            self.graph("encoder_model", "encoder", self.encoder_inputs, {"last_hidden_state": self.encoded}),
             self.graph(
                 "decoder_model",
                 "decoder_first",
@@ -118,10 +120,6 @@ class EncoderDecoder(Architecture):
     @property
     def _plain_outputs(self) -> Mapping[str, Axes]:
         return {name: _DECODER for name in OUTPUTS[self.task]}
-
-    @property
-    def _encoded(self) -> Axes:
-        return _ENCODER
 
     def _past(self) -> dict[str, Axes]:
         return cross_cache_axes(PAST, self.num_layers, _PAST, "encoder_sequence")
