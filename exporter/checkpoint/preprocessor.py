@@ -20,30 +20,18 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from exporter.checkpoint_files import read_json, refuse_lfs_pointers
+from exporter.checkpoint_files import (
+    PREPROCESSOR_FILES,
+    PREPROCESSOR_SETTINGS,
+    VOCABULARIES,
+    read_json,
+    refuse_lfs_pointers,
+)
 from exporter.results import ExportError
 
 __all__ = ["load_preprocessor", "vocabulary_note"]
 
 _NONE = "The checkpoint has no tokenizer or processor; inputs come from the config."
-
-# What tokenizers of transformers 5 read their vocabulary from; a class may add names in `vocab_files_names`.
-_VOCABULARIES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "spm.model",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    "source.spm",
-    "tekken.json",
-    "*.tiktoken",
-)
-
-# Loaded by whichever class they name; checked for pointers so that the error names the file.
-_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json", "processor_config.json")
 
 
 def load_preprocessor(path: Path, model: PreTrainedModel, run_code: bool) -> tuple[Any, tuple[str, ...]]:
@@ -57,7 +45,7 @@ def load_preprocessor(path: Path, model: PreTrainedModel, run_code: bool) -> tup
     Raises:
         ExportError: Files of a preprocessor are there but can't be used.
     """
-    present = [file for name in (*_VOCABULARIES, *_SETTINGS) for file in path.glob(name)]
+    present = [file for name in PREPROCESSOR_FILES for file in path.glob(name)]
     refuse_lfs_pointers(present)
     has_tokenizer, note = _has_tokenizer(path, present)
     features = _feature_settings(path)
@@ -101,7 +89,7 @@ def vocabulary_note(preprocessor: Any, model: PreTrainedModel) -> tuple[str, ...
 
 
 def _has_tokenizer(path: Path, present: list[Path]) -> tuple[bool, tuple[str, ...]]:
-    if any(file.match(name) for file in present for name in _VOCABULARIES):
+    if any(file.match(name) for file in present for name in VOCABULARIES):
         return True, ()
     settings = path / "tokenizer_config.json"
     if not settings.is_file():
@@ -155,7 +143,7 @@ def _is_feature_extractor(features: dict[str, Any]) -> bool:
 
 
 def _names_own_code(path: Path) -> bool:
-    return any((path / name).is_file() and "auto_map" in _mapping(path / name) for name in _SETTINGS)
+    return any((path / name).is_file() and "auto_map" in _mapping(path / name) for name in PREPROCESSOR_SETTINGS)
 
 
 def _mapping(file: Path) -> dict[str, Any]:

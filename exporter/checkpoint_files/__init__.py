@@ -1,6 +1,7 @@
 """What a checkpoint folder holds, read without loading weights, torch or transformers."""
 
 from exporter.checkpoint_files.inspection import CheckpointFiles, inspect, read_config
+from exporter.checkpoint_files.preprocessors import PREPROCESSOR_FILES, PREPROCESSOR_SETTINGS, VOCABULARIES
 from exporter.checkpoint_files.text import is_lfs_pointer, read_json, refuse_lfs_pointers
 from exporter.checkpoint_files.weights import (
     WeightsFormat,
@@ -11,6 +12,9 @@ from exporter.checkpoint_files.weights import (
 )
 
 __all__ = [
+    "PREPROCESSOR_FILES",
+    "PREPROCESSOR_SETTINGS",
+    "VOCABULARIES",
     "CheckpointFiles",
     "WeightsFormat",
     "choose_weights",
