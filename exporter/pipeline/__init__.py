@@ -1,7 +1,23 @@
 """The driver: a plan becomes worker processes, and what they answer becomes a report and files in their place.
 
-The parent process never imports torch or transformers. Names are imported from the modules themselves
-(`exporter.pipeline.run`, `.plan`, `.events`), so that a worker that needs one of them loads only that one.
+The parent process never imports torch or transformers: workers resolve the names of their steps themselves.
 """
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from exporter.pipeline.events import Event, ModelFinished, StepFinished, StepStarted
+from exporter.pipeline.interrupt import Interruption, interruptible
+from exporter.pipeline.pool import Sandbox
+from exporter.pipeline.run import RunOptions, run
+
+__all__ = [
+    "Event",
+    "Interruption",
+    "ModelFinished",
+    "RunOptions",
+    "Sandbox",
+    "StepFinished",
+    "StepStarted",
+    "interruptible",
+    "run",
+]

@@ -1,8 +1,9 @@
 """What a run tells while it goes on: frozen data for whoever draws the progress.
 
-A model goes through steps; every `StepStarted` is followed by exactly one `StepFinished` of the same model and step
-before the model's `ModelFinished`. Models run side by side, so events of different models interleave. Calls never
-overlap: the run makes them one at a time, from any of its threads.
+A model goes through steps; every `StepStarted` is followed by one `StepFinished` of the same model and step before the
+model's `ModelFinished`, unless the run is interrupted in the middle of a download. Every entry has one `ModelFinished`.
+Models run side by side, so events of different models interleave. Calls never overlap: the run makes them one at a
+time, from any of its threads.
 """
 
 from __future__ import annotations

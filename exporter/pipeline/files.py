@@ -79,8 +79,8 @@ def remove_tree(folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the whole new one, also after a crash."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write `text` so that a reader sees the old one or the whole new one, also after a crash; one writer at a time."""
+    draft = path.with_name(f".{path.name}.draft")
     try:
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)

@@ -20,7 +20,7 @@ __all__ = ["ForkServer"]
 
 _START_SECONDS = 300.0
 _POLL_SECONDS = 0.1
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0
 _PROGRAM = "import sys; sys.path[:] = sys.argv[2].split(':'); from exporter.pipeline.forkserver import main; main()"
 
 
