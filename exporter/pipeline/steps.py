@@ -101,7 +101,7 @@ def validate(request: ValidateRequest) -> Validation:
         ),
         format=request.format,
         preprocessor=loaded.checkpoint.preprocessor,
-        asked=Asked(opset=ours.opset, fixed_sizes=ours.fixed_sizes) if ours else None,
+        asked=_asked(ours) if ours else None,
     )
     return validate_artifact(subject, Settings(**_settings(request.options)))
 
@@ -179,6 +179,12 @@ def _artifact(format_name: str, graph: Graph, path: Path, ours: ArtifactFile | N
         open=partial(_open, format_name, path),
         traced=ours.traced.get(graph.file, {}) if ours else {},
         open_plain=partial(onnx.open_model, path, optimise=False) if format_name == "onnx" else None,
+    )
+
+
+def _asked(ours: ArtifactFile) -> Asked:
+    return Asked(
+        opset=ours.opset, dtype=ours.dtype, fixed_sizes=ours.fixed_sizes, traced_sizes_only=ours.format == "torchscript"
     )
 
 
