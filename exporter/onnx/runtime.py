@@ -66,6 +66,8 @@ def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunne
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    # Threads that spin while they wait slow down the eager model that runs in turn with the session.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     try:
