@@ -94,11 +94,19 @@ def make(graph: Graph, sizes: Mapping[str, int], config: Any, mask: Mask = "ones
         ExportError: An input has no generator.
     """
     complete = _with_sums(graph, sizes)
+    own = graph.generate(complete) if graph.generate else {}
     made: dict[str, Array] = {}
     # Masks first: positions and ids follow from them.
     for name in sorted(graph.inputs, key=lambda name: "mask" not in name):
         request = Request(name, graph.inputs[name], complete, config, mask, seed, made)
-        made[name] = _find(name)(request)
+        maker = _find(name)
+        if maker is None and name not in own:
+            raise ExportError(
+                "unknown-input",
+                f"no values can be made for the input {name!r}.",
+                "Define `generate_dummy_inputs` in a custom configuration.",
+            )
+        made[name] = maker(request) if maker else own[name]
     return {name: made[name] for name in graph.inputs}
 
 
@@ -125,16 +133,11 @@ def _with_sums(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     return complete
 
 
-def _find(name: str) -> Generator:
+def _find(name: str) -> Generator | None:
     exact = _GENERATORS.get(name)
     if exact is not None:
         return exact
-    for pattern, function in _GENERATORS.items():
-        if fnmatchcase(name, pattern):
-            return function
-    raise ExportError(
-        "unknown-input", f"no values can be made for the input {name!r}.", "Define `generate_dummy_inputs` in a config."
-    )
+    return next((function for pattern, function in _GENERATORS.items() if fnmatchcase(name, pattern)), None)
 
 
 @generator("input_ids", "decoder_input_ids")

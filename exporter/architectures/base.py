@@ -11,7 +11,7 @@ The class attributes a leaf usually sets are `model_types`, `tasks` and `input_n
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -67,6 +67,8 @@ class Graph:
         inputs: Ordered as ``forward`` takes them; each with the axes that may vary.
         outputs: Ordered as the file returns them.
         ranges: The sizes that an axis may take, by its name; any size where it is missing.
+        ignored: Inputs that the model takes and never reads. A preprocessor returns them, so a file takes them too.
+        generate: Makes arrays for inputs that nobody else knows, from sizes by axis name; from a custom configuration.
     """
 
     file: str
@@ -74,6 +76,8 @@ class Graph:
     inputs: Mapping[str, Axes]
     outputs: Mapping[str, Axes]
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    generate: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
 
 
 class Architecture:
@@ -84,7 +88,7 @@ class Architecture:
         tasks: Canonical names of the tasks described; `tasks_with_past` are those that also have a form with cache.
         input_names: What the preprocessor of such a model returns.
         model_classes: Name of the ``transformers`` class for a task that no auto class maps to this type.
-        default_onnx_opset: Opset where nobody asks for another.
+        default_onnx_opset: Opset of the documented Python API where nobody asks for another.
         atol_for_validation: Absolute tolerance where the model is known to need one of its own.
 
     Args:
@@ -98,7 +102,7 @@ class Architecture:
     tasks_with_past: ClassVar[tuple[str, ...]] = ()
     input_names: tuple[str, ...] = ()
     model_classes: ClassVar[Mapping[str, str]] = {}
-    default_onnx_opset: int = 18
+    default_onnx_opset: int = 11
     atol_for_validation: float | None = None
 
     def __init__(self, config: Any, task: str = "default", use_past: bool = False) -> None:
@@ -119,18 +123,29 @@ class Architecture:
     @property
     def graphs(self) -> tuple[Graph, ...]:
         """The files that together make the model usable; one, unless encoder and decoder part ways."""
-        return (self.graph("model", self.part, self.inputs, self.outputs),)
+        return (self.whole,)
+
+    @property
+    def whole(self) -> Graph:
+        """The one graph that `inputs` and `outputs` are about."""
+        return self.graph("model", self.part, self.inputs, self.outputs)
 
     @property
     def part(self) -> Part:
-        """The computation of the one graph that `inputs` and `outputs` are about."""
+        """The computation of the whole."""
         return "model"
 
     def graph(self, file: str, part: Part, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> Graph:
         """A graph with the ranges of its axes."""
         names = {name for axes in inputs.values() for name in axes.values()}
         ranges = {name: self.axis(name) for name in sorted(names)}
-        return Graph(file, part, inputs, outputs, {name: each for name, each in ranges.items() if each != AxisRange()})
+        limited = {name: each for name, each in ranges.items() if each != AxisRange()}
+        return Graph(file, part, inputs, outputs, limited, tuple(name for name in self.ignored if name in inputs))
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Inputs that ``forward`` takes and doesn't read with this configuration."""
+        return ()
 
     def axis(self, name: str) -> AxisRange:
         """The sizes that an axis may take."""
