@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from github import Auth, BadAttributeException, Github, GithubException
+from github import Auth, BadAttributeException, Github, GithubException, IncompletableObject
 from github.Repository import Repository
 
 from entrypoint.github.errors import (
@@ -249,21 +249,21 @@ class Client:
             return request()
         except ApiError:
             raise
-        except GithubException as error:
-            raise self._failure(what, error.status, error.headers or {}, _words(error.data)) from None
         except requests.RequestException as error:
             raise self._unreachable(what, error) from None
-        except RuntimeError as error:
-            # How PyGithub says that the server redirects to another address.
-            raise ApiError(
-                f"GitHub could not be asked to {what}: {self._clean(str(error))}.", "Check GITHUB_API_URL."
-            ) from None
-        except (ValueError, TypeError, KeyError, AttributeError, BadAttributeException) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, BadAttributeException, IncompletableObject) as error:
             raise ApiError(
                 f"{self._host} answered with something that is not GitHub's API when asked to {what} "
                 f"({type(error).__name__}).",
                 "Check GITHUB_API_URL, and whether a proxy puts a page of its own in between.",
             ) from error
+        except GithubException as error:
+            raise self._failure(what, error.status, error.headers or {}, _words(error.data)) from None
+        except RuntimeError as error:
+            # How PyGithub says that the server redirects to another address.
+            raise ApiError(
+                f"GitHub could not be asked to {what}: {self._clean(str(error))}.", "Check GITHUB_API_URL."
+            ) from None
 
     def _fetch(self, what: str, url: str, most: int, accept: str) -> bytes:
         self._check_host(url)

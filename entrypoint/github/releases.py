@@ -251,7 +251,7 @@ class _Upload:
     def _progress(self) -> str:
         if self._release is None:
             return ""
-        kind = "draft " if self._release.draft else ""
+        kind = "draft of " if self._release.draft else ""
         count = sum(name != CHECKSUMS for name in self._done)
         return (
             f" The {kind}release {self._tag} has {count} of {self._all} files; run the job again to go on from there."
@@ -316,9 +316,7 @@ class _Upload:
 
     def _assets(self, release: _Release) -> dict[str, _Asset]:
         pages = self._client.repository.get_release(release.id).get_assets()
-        found = self._client.ask(
-            f"list the assets of release {self._tag}", lambda: [_asset(asset.raw_data) for asset in pages]
-        )
+        found = self._client.ask(f"list the assets of release {self._tag}", lambda: [_listed(asset) for asset in pages])
         return {asset.name: asset for asset in found}
 
     def _check_room(self, release: _Release, there: Mapping[str, _Asset], contents: Sequence[_Content]) -> None:
@@ -369,7 +367,7 @@ class _Upload:
     def _send(self, what: str, release: _Release, content: _Content) -> _Asset:
         url = f"{release.upload_url}?{urlencode({'name': content.name})}"
         with content.open() as stream:
-            return _asset(self._client.upload(what, url, stream))
+            return _uploaded(self._client.upload(what, url, stream))
 
     def _delete(self, asset: _Asset) -> None:
         found = self._client.repository.get_release_asset(asset.id)
@@ -449,7 +447,12 @@ def _release(release: github.GitRelease.GitRelease) -> _Release:
     )
 
 
-def _asset(data: Mapping[str, Any]) -> _Asset:
+def _listed(asset: github.GitReleaseAsset.GitReleaseAsset) -> _Asset:
+    # By attribute: `raw_data` would ask for each asset again.
+    return _Asset(asset.id, asset.name, asset.state, asset.size, asset.digest or "", asset.browser_download_url)
+
+
+def _uploaded(data: Mapping[str, Any]) -> _Asset:
     return _Asset(
         id=int(data["id"]),
         name=data["name"],
