@@ -46,6 +46,9 @@ def _formats_of_list(formats: List, key: str, problems: Problems) -> Mapping:
             problems.add(node.mark, key, f"the format {quoted(node.value)} is given twice")
         else:
             items[node.value] = Item(node.mark, Mapping(node.mark, {}))
+    if formats.items and not items:
+        # All of it is reported; that no format is left would be said on top.
+        items["onnx"] = Item(formats.mark, Mapping(formats.mark, {}))
     return Mapping(formats.mark, items)
 
 

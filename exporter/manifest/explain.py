@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_args
 
@@ -18,6 +19,9 @@ __all__ = ["Finding", "Place", "explain", "explain_merged", "label"]
 
 Place = tuple[str | int, ...]
 
+# Keys that can stand in a message as they are; all others are foreign text.
+_WORD = re.compile("[A-Za-z0-9_-]{1,40}")
+
 
 class Finding(NamedTuple):
     """A mistake: where in the document, where in the file, and what to say."""
@@ -33,10 +37,11 @@ def explain(error: ValidationError, root: Node) -> Iterator[Finding]:
         place = details["loc"]
         at = next((spot for spot in _spots(details) if find(root, spot) is not None), place)
         node = find(root, at)
-        if isinstance(node, Scalar) and node.value is None:
+        unknown = details["type"] == "extra_forbidden"
+        if isinstance(node, Scalar) and node.value is None and not unknown:
             continue
-        holder = place[:-1] if details["type"] in ("extra_forbidden", "missing") else at
-        mark = _mark(root, at, on_key=details["type"] == "extra_forbidden")
+        holder = place[:-1] if unknown or details["type"] == "missing" else at
+        mark = _mark(root, at, on_key=unknown)
         yield Finding(holder, mark, _message(details, place, node))
 
 
@@ -68,17 +73,21 @@ def label(place: Place) -> str:
         place = place[2:]
     text = ""
     for step in place:
-        if step == "[key]":
-            continue
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step != "[key]":
+            word = step if _WORD.fullmatch(step) else quoted(step)
+            text += f".{word}" if text else word
     return text
 
 
 def _mark(root: Node, place: Place, *, on_key: bool) -> Mark:
     """Where a place is written; for what is absent, the mapping that should hold it."""
-    parent = find(root, place[:-1]) if place else None
-    if (on_key or place[-1:] == ("[key]",)) and isinstance(parent, Mapping) and place[-1] in parent.items:
-        return parent.items[str(place[-1])].mark
+    if place[-1:] == ("[key]",):
+        place, on_key = place[:-1], True
+    holder = find(root, place[:-1])
+    if on_key and isinstance(holder, Mapping) and place[-1] in holder.items:
+        return holder.items[str(place[-1])].mark
     for length in range(len(place), -1, -1):
         node = find(root, place[:length])
         if node is not None:

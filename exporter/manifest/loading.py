@@ -18,7 +18,7 @@ from exporter.manifest.paths import PathError, Tree, kind_of, names_of
 from exporter.manifest.reading import MAX_BYTES, read
 from exporter.manifest.samples import Samples, SamplesError, read_samples
 from exporter.manifest.schema import Document, WrittenEntry
-from exporter.manifest.words import did_you_mean
+from exporter.manifest.words import did_you_mean, nearest_word
 from exporter.results import ExportError, Source
 
 __all__ = ["CustomConfig", "Entry", "Manifest", "UnknownNameError", "load", "parse", "read_entries"]
@@ -96,11 +96,16 @@ class Manifest(BaseModel):
         if not names:
             return self
         known = tuple(entry.name for entry in self.entries)
-        unknown = [f"{quoted(name)}{did_you_mean(name, known)}" for name in names if name not in known]
+        unknown = [_with_nearest(name, known) for name in names if name not in known]
         if unknown:
-            message = f"the manifest has no model {', and none '.join(unknown)}"
-            raise UnknownNameError("unknown-name", message, _listing(known))
+            message = f"no model of the manifest is called {' or '.join(unknown)}"
+            raise UnknownNameError("unknown-name", message + ".", _listing(known))
         return self.model_copy(update={"entries": tuple(entry for entry in self.entries if entry.name in names)})
+
+
+def _with_nearest(name: str, known: Sequence[str]) -> str:
+    near = nearest_word(name, known)
+    return f"{quoted(name)} (did you mean {quoted(near)}?)" if near else quoted(name)
 
 
 def _listing(names: Sequence[str]) -> str:
@@ -276,7 +281,7 @@ def _written(place: Place, defaults: Mapping, own: Mapping, problems: Problems) 
         conflicts = [finding for finding in explain_merged(error, own, merged) if not problems.at(finding.mark)]
         for finding in conflicts:
             problems.add(finding.mark, label(finding.place), finding.message)
-        assert problems, error
+    assert entry is not None or problems
     return _Written(place, own, merged, entry)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -57,6 +58,12 @@ _CONFIG = re.compile(r"(?P<path>[^:]+\.py):(?P<class_name>[A-Za-z_][A-Za-z0-9_]*
 _REVISION = re.compile(
     r"(?!.*(\.\.|@\{|//|/\.|\.lock(/|$)))[^\x00-\x20\x7f~^:?*\[\\/.-][^\x00-\x20\x7f~^:?*\[\\]{0,254}"
 )
+
+
+def _check_version(version: object) -> object:
+    if isinstance(version, bool | float):  # equal to 1 in Python
+        raise PydanticCustomError("literal_error", "expected 1")
+    return version
 
 
 def _check_name(name: str) -> str:
@@ -115,6 +122,7 @@ def _check_size(size: object) -> int | str:
 
 _TASK_NAMES = [*tasks.names(), *(f"{name}-with-past" for name in tasks.names() if tasks.find(name).past)]
 
+Version = Annotated[Literal[1], BeforeValidator(_check_version)]
 Name = Annotated[
     str,
     AfterValidator(_check_name),
@@ -361,7 +369,7 @@ class WrittenEntry(Defaults):
 class Document(Written):
     """An `export.yml`: the models of a repository, and what to make of them."""
 
-    version: Literal[1] = Field(description="Version of the manifest's format.")
+    version: Version = Field(description="Version of the manifest's format.")
     defaults: Defaults = Field(
         default_factory=Defaults, description="Options of every model that does not say otherwise."
     )
