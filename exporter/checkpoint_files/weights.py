@@ -96,7 +96,9 @@ def plain_name(name: str, written_in: str) -> str:
     """`name` itself if it is a file's name without a folder; else `ExportError`, naming the file `written_in`."""
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise ExportError(
-            "bad-index", f"{written_in} names the file {name!r}, which is not in the checkpoint's folder."
+            "bad-index",
+            f"{written_in} names the file {name!r}, which is not in the checkpoint's folder.",
+            "Repair the file: shards lie next to it.",
         )
     return name
 

@@ -117,9 +117,9 @@ def _told_apart(error: BaseException, model_id: str, revision: str | None) -> tu
 
 def _refusal(error: HfHubHTTPError, model_id: str) -> tuple[str, str, str]:
     status = error.response.status_code
-    has_token = "authorization" in error.request.headers
+    has_token = "authorization" in error.response.request.headers
     said = f" The Hub says: {_line(error.server_message)}" if error.server_message else ""
-    page = f"{error.request.url.copy_with(path='/', query=None)}{model_id}"
+    page = f"{error.response.request.url.copy_with(path='/', query=None)}{model_id}"
     if isinstance(error, GatedRepoError):
         if has_token:
             message = f"{model_id} is gated, and the owner of the token in HF_TOKEN has no access yet."
@@ -129,7 +129,11 @@ def _refusal(error: HfHubHTTPError, model_id: str) -> tuple[str, str, str]:
     if isinstance(error, DisabledRepoError):
         return "hub-disabled", f"{model_id} was disabled on the Hub.{said}", "Use another model, or a copy of your own."
     if isinstance(error, RemoteEntryNotFoundError):
-        return "hub-no-file", f"A file of {model_id} is listed, but not there: {error.request.url.path}", _TRY_AGAIN
+        return (
+            "hub-no-file",
+            f"A file of {model_id} is listed, but not there: {error.response.request.url.path}",
+            _TRY_AGAIN,
+        )
     if status == 401 and has_token and not isinstance(error, RepositoryNotFoundError):
         return (
             "hub-bad-token",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import tqdm as hub_tqdm
 
 from exporter import __version__
@@ -28,6 +29,8 @@ from exporter.results import ExportError
 __all__ = ["Fetched", "HubAccess", "Listing", "RemoteFile", "fetch", "look_up"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+_NOT_IN_REFS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|^$")
 
 _MODEL_FILES = ("generation_config.json", "adapter_config.json", "modules.json")
 
@@ -122,6 +125,7 @@ def fetch(model_id: str, revision: str | None = None, access: HubAccess | None =
     """
     access = access or HubAccess()
     if constants.is_offline_mode():
+        _refuse_strange_revision(revision)
         return _from_cache(model_id, revision, access)
     listing = look_up(model_id, revision, access)
     _refuse_full_disk(listing, access)
@@ -139,6 +143,7 @@ def look_up(model_id: str, revision: str | None = None, access: HubAccess | None
         ExportError: As `fetch`.
     """
     access = access or HubAccess()
+    _refuse_strange_revision(revision)
     info = _ask(
         lambda: _api(access).model_info(
             model_id, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
@@ -150,6 +155,7 @@ def look_up(model_id: str, revision: str | None = None, access: HubAccess | None
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     commit = str(info.sha)
     chosen = _choose(model_id, commit, sizes, access)
+    _remember(model_id, revision or constants.DEFAULT_REVISION, commit, access)
     if access.allow_remote_code and revision is not None and _COMMIT.fullmatch(revision):
         chosen += [name for name in sizes if name.endswith(".py")]
     files = tuple(
@@ -200,6 +206,24 @@ def _ask(question: Callable[[], Answer], model_id: str, revision: str | None, ac
                 continue
             raise explain(error, model_id, revision, access.token) from error
     raise AssertionError("the last try returns or raises")
+
+
+def _refuse_strange_revision(revision: str | None) -> None:
+    # A revision becomes part of a path in the cache; git allows none of this in a name either (git-check-ref-format).
+    if revision is not None and (".." in revision or revision.startswith("/") or _NOT_IN_REFS.search(revision)):
+        raise ExportError(
+            "bad-revision", f"{revision!r} can't be the name of a branch, a tag or a commit.", "Correct `revision:`."
+        )
+
+
+def _remember(model_id: str, revision: str, commit: str, access: HubAccess) -> None:
+    """Note in the cache what a branch or tag resolved to, as huggingface_hub does, so that it is found offline."""
+    if revision == commit:
+        return
+    refs = Path(access.cache or constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model") / "refs"
+    file = refs / revision
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(commit)
 
 
 def _from_cache(model_id: str, revision: str | None, access: HubAccess) -> Fetched:
