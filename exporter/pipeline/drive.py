@@ -102,8 +102,9 @@ def _prepare(model: ModelSession, facts: Facts) -> Requests:
 
 def _fetch(model: ModelSession, facts: Facts) -> Path:
     revision = model.entry.revision or ""
-    fetched = model.step("fetch", revision, lambda: model.session.fetch(model.entry.model, revision))
-    facts.commit = fetched.commit
+    remote_code = model.session.permissions.remote_code
+    fetched = model.step("fetch", revision, lambda: model.session.fetch(model.entry.model, revision, remote_code))
+    facts.commit, facts.notes = fetched.commit, fetched.notes
     if model.session.cancelled.is_set():
         raise Cancelled
     return fetched.path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 __all__ = ["Fetch", "Fetched", "checkpoint_folder", "fetch_from_hub"]
 
@@ -16,27 +16,39 @@ class Fetched:
     Attributes:
         path: Folder with the files that are needed.
         commit: What the revision resolved to.
+        notes: What a person should know about it.
     """
 
     path: Path
     commit: str
+    notes: tuple[str, ...] = ()
 
 
-Fetch = Callable[[str, str], Fetched]
-"""Model id and revision (empty: the default branch) to folder and commit."""
+class Fetch(Protocol):
+    """Brings a model here; raises `ExportError` when it can't."""
+
+    def __call__(self, model: str, revision: str, allow_remote_code: bool) -> Fetched:
+        """Folder and commit of a model.
+
+        Args:
+            model: Id on the Hub.
+            revision: Branch, tag or commit; empty for the default branch.
+            allow_remote_code: Whether Python files are fetched as well.
+        """
+        ...
 
 
-def fetch_from_hub(model: str, revision: str) -> Fetched:
+def fetch_from_hub(model: str, revision: str, allow_remote_code: bool) -> Fetched:
     """Fetch a model from the Hub, or find it in the cache.
 
     Raises:
         ExportError: Not there, not allowed, or not reachable.
     """
     # Only now: a run without models from the Hub needs no client for it.
-    from exporter import hub
+    from exporter.hub import HubAccess, fetch
 
-    fetched = hub.fetch(model, revision or None)
-    return Fetched(Path(fetched.path), fetched.commit)
+    fetched = fetch(model, revision or None, HubAccess(allow_remote_code=allow_remote_code))
+    return Fetched(fetched.path, fetched.commit, fetched.notes)
 
 
 def checkpoint_folder(model: str, revision: str) -> tuple[Path, str]:
@@ -47,5 +59,5 @@ def checkpoint_folder(model: str, revision: str) -> tuple[Path, str]:
     """
     if Path(model).is_dir():
         return Path(model).resolve(), ""
-    fetched = fetch_from_hub(model, revision)
+    fetched = fetch_from_hub(model, revision, allow_remote_code=False)
     return fetched.path, fetched.commit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -11,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from exporter.manifest import Entry, load
 from exporter.pipeline.pool import Call, PoolOptions, WorkerPool
+from exporter.pipeline.run import RunOptions
+from exporter.pipeline.session import Steps
 
 HERE = Path(__file__).parent
 
@@ -79,3 +83,29 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"mounting a small file system is not permitted here: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def make_entries(tmp_path: Path) -> Callable[..., tuple[Entry, ...]]:
+    """Entries from a real manifest; each keyword is a model and how it behaves (see `sample_run_steps`)."""
+
+    def make(formats: str = "[onnx, torchscript]", **behaviours: dict[str, str]) -> tuple[Entry, ...]:
+        lines = ["version: 1", f"defaults: {{formats: {formats}}}", "models:"]
+        for name, behaviour in behaviours.items():
+            checkpoint = tmp_path / "models" / name
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            (checkpoint / "behaviour.json").write_text(json.dumps(behaviour))
+            (checkpoint / "model.safetensors").write_bytes(bytes(1000))
+            lines.append(f"  - {{name: {name}, model: ./models/{name}}}")
+        manifest = tmp_path / "export.yml"
+        manifest.write_text("\n".join(lines) + "\n")
+        return load([manifest]).entries
+
+    return make
+
+
+@pytest.fixture
+def run_options(tmp_path: Path) -> RunOptions:
+    """A run with cheap workers, into ``out``."""
+    steps = Steps("sample_run_steps:inspect", "sample_run_steps:export", "sample_run_steps:validate")
+    return RunOptions(output_directory=tmp_path / "out", steps=steps, preload=("sample_run_steps",), time_limit=60.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import mmap
@@ -58,7 +59,7 @@ def describe(ask: Ask) -> Told:
             "modules": sorted(sys.modules),
             "no_new_privileges": status["NoNewPrivs"].strip(),
             "descriptors": sorted(
-                os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if Path(entry.path).is_symlink()
+                str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
             ),
             "oom_score_adj": Path("/proc/self/oom_score_adj").read_text().strip(),
         }
@@ -187,10 +188,8 @@ def fill_disk(ask: Ask) -> Told:
 
 def fill_disk_in_another_language(ask: Ask) -> Told:
     """What torch's C++ writer does: the disk is full, and the message does not say so."""
-    try:
+    with contextlib.suppress(OSError):
         fill_disk(ask)
-    except OSError:
-        pass
     raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
 
 
@@ -221,12 +220,8 @@ def print_a_lot(ask: Ask) -> Told:
 
 
 def _pipes() -> list[int]:
-    numbers = (int(entry.name) for entry in os.scandir("/proc/self/fd"))
-    return [number for number in numbers if number > 2 and os.path.exists(f"/proc/self/fd/{number}") and _is_pipe(number)]
-
-
-def _is_pipe(number: int) -> bool:
-    return os.readlink(f"/proc/self/fd/{number}").startswith("pipe:")
+    links = (link for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return [int(link.name) for link in links if int(link.name) > 2 and str(link.readlink()).startswith("pipe:")]
 
 
 def write_garbage(ask: Ask) -> Told:

@@ -158,19 +158,17 @@ def test_the_main_module_is_not_imported_again(ask: Ask, tmp_path: Path) -> None
 
 def test_the_working_directory_is_not_imported_from(make_pool: MakePool, ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('the repository took over')\n")
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; sys.path.remove(''); sys.path += [{0!r}, {1!r}]\n"
+    here, root, output = (str(path) for path in (Path(__file__).parent, Path(__file__).parents[3], tmp_path))
+    program = (
+        f"import sys; sys.path.remove(''); sys.path += [{root!r}, {here!r}]\n"
         "import threading; from pathlib import Path\n"
         "from exporter.pipeline.pool import Call, PoolOptions, WorkerPool\n"
         "import sample_steps; sys.path.insert(0, '')\n"
-        "with WorkerPool(PoolOptions(scratch=Path({2!r}), preload=())) as pool:\n"
-        "    call = Call('sample_steps:echo', sample_steps.Ask(text='ok'), Path({2!r}) / 'log.txt')\n"
-        "    print(pool.call(call, sample_steps.Told, threading.Event()).text)\n".format(
-            str(Path(__file__).parents[3]), str(Path(__file__).parent), str(tmp_path)
-        ),
-    ]
+        f"with WorkerPool(PoolOptions(scratch=Path({output!r}), preload=())) as pool:\n"
+        f"    call = Call('sample_steps:echo', sample_steps.Ask(text='ok'), Path({output!r}) / 'log.txt')\n"
+        "    print(pool.call(call, sample_steps.Told, threading.Event()).text)\n"
+    )
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "ok\n", done.stderr
 
