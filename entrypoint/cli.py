@@ -61,7 +61,7 @@ def run(
 ) -> NoReturn:
     """Convert and judge every model of the manifests (default: ./export.yml)."""
     from entrypoint import conversion
-    from exporter.pipeline import RunOptions
+    from exporter.pipeline.run import RunOptions
 
     options = RunOptions(
         output_directory=output_dir,

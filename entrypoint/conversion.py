@@ -10,8 +10,11 @@ from pathlib import Path
 
 from entrypoint import render
 from entrypoint.exits import Exit
-from exporter import manifest, pipeline
-from exporter.pipeline import Event, RunOptions
+from exporter import manifest
+from exporter.pipeline.events import Event
+from exporter.pipeline.interrupt import interruptible
+from exporter.pipeline.run import RunOptions
+from exporter.pipeline.run import run as convert
 from exporter.results import Report, Status
 
 __all__ = ["run"]
@@ -40,11 +43,11 @@ def run(manifests: Sequence[Path], only: Sequence[str], options: RunOptions, fai
     """
     loaded = manifest.load(manifests)
     entries = loaded.select(only).entries if only else loaded.entries
-    with _progress(len(entries)) as show:
-        report = pipeline.run(entries, options, show)
+    with interruptible() as interruption, _progress(len(entries)) as show:
+        report = convert(entries, options, show, interruption.event)
     (options.output_directory / REPORT_PAGE).write_text(render.markdown(report), encoding="utf-8")
     _close(report)
-    return _exit(report, fail_on)
+    return Exit(interruption.exit_status or _exit(report, fail_on))
 
 
 def _exit(report: Report, fail_on: str) -> Exit:

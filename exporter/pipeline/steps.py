@@ -49,8 +49,14 @@ class Loaded:
 def inspect(request: InspectRequest) -> Inspection:
     """What a checkpoint is, from its files alone."""
     found = checkpoint_files.inspect(Path(request.checkpoint.path), request.checkpoint.task)
+    engines: tuple[str, ...] = ()
+    if request.onnx_options is not None:
+        engines = onnx.engine_order(found.model_type, found.parameters or 0, _onnx_options(request.onnx_options))
     return Inspection(
-        task=_feature(found.task.name, found.with_past), model_type=found.model_type, parameters=found.parameters
+        task=_feature(found.task.name, found.with_past),
+        model_type=found.model_type,
+        parameters=found.parameters,
+        engines=engines,
     )
 
 
@@ -107,13 +113,17 @@ def validate(request: ValidateRequest) -> Validation:
 
 
 def _export_onnx(loaded: Loaded, request: ExportRequest, directory: Path) -> tuple[ArtifactFile, tuple[str, ...]]:
-    options = onnx.OnnxOptions(opset=request.options.get("opset", 18), engine=request.engine or "auto")
+    options = _onnx_options(request.options | {"engine": request.engine})
     model, graphs = loaded.checkpoint.model, loaded.architecture.graphs
     engines = onnx.engine_order(loaded.architecture.config.model_type, loaded.parameters, options)
     chosen = onnx.OnnxOptions(opset=options.opset, engine=engines[0])
     files = onnx.export_graphs(model, graphs, chosen, directory)
     traced = {graph.file: inputs.trace_sizes(graph) for graph in graphs}
     return _described(loaded, request, files, traced, chosen), engines
+
+
+def _onnx_options(written: dict[str, Any]) -> onnx.OnnxOptions:
+    return onnx.OnnxOptions(opset=written.get("opset", 18), engine=written.get("engine") or "auto")
 
 
 def _export_torchscript(
