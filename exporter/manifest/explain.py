@@ -88,11 +88,8 @@ def _mark(root: Node, place: Place, *, on_key: bool) -> Mark:
     holder = find(root, place[:-1])
     if on_key and isinstance(holder, Mapping) and place[-1] in holder.items:
         return holder.items[str(place[-1])].mark
-    for length in range(len(place), -1, -1):
-        node = find(root, place[:length])
-        if node is not None:
-            return node.mark
-    return root.mark
+    above = (find(root, place[:length]) for length in range(len(place), -1, -1))
+    return next(node.mark for node in above if node is not None)
 
 
 def _message(details: ErrorDetails, place: Place, node: Node | None) -> str:

@@ -110,6 +110,7 @@ def test_of_the_document(text: str, expected: list[str], tmp_path: Path) -> None
             "5:14: formats: names no format; expected at least one of 'onnx', 'torchscript', 'neuron'",
         ),
         ("formats: [onnx, torchscrip]", "5:21: formats: unknown format 'torchscrip'; did you mean 'torchscript'?"),
+        ("formats: [1]", "5:15: formats: expected the name of a format, got '1'"),
         ("formats: [onnx, onnx]", "5:21: formats: the format 'onnx' is given twice"),
         (
             "formats:\n      - onnx: {opset: 18}",
@@ -263,6 +264,17 @@ models:
 """
         assert errors(text, tmp_path) == [
             "export.yml:4:50: formats.onnx.engine: the engine 'dynamo' writes opsets 18 to 25, not 12; 'legacy' does"
+        ]
+
+    def test_a_conflict_within_the_defaults(self, tmp_path: Path) -> None:
+        text = """\
+version: 1
+defaults: {formats: {onnx: {opset: 12, engine: dynamo}}}
+models: [{name: a, model: a}, {name: b, model: b}]
+"""
+        assert errors(text, tmp_path) == [
+            "export.yml:2:48: defaults.formats.onnx.engine: "
+            "the engine 'dynamo' writes opsets 18 to 25, not 12; 'legacy' does"
         ]
 
     def test_a_conflict_with_the_models_opset(self, tmp_path: Path) -> None:
