@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from exporter.architectures.base import OUTPUTS, Architecture, Axes, AxisRange, Graph, Part
@@ -52,6 +53,12 @@ class EncoderDecoder(Architecture):
         return "encoder_decoder" if self.use_past else "model"
 
     @property
+    def whole(self) -> Graph:
+        # With past, what the encoder gave is in the keys and values of cross-attention.
+        read = tuple(name for name in self.encoder_inputs if name != "attention_mask") if self.use_past else ()
+        return replace(super().whole, ignored=read)
+
+    @property
     def graphs(self) -> tuple[Graph, ...]:
         if not self.use_past:
             return super().graphs
@@ -77,12 +84,8 @@ class EncoderDecoder(Architecture):
         """Both decoders as one file, ``use_cache_branch`` saying which runs; None without past."""
         if not self.use_past:
             return None
-        _, first, following = self.graphs
-        past = {
-            name: {0: "batch", 2: "past_encoder_sequence"} if ".encoder." in name else axes
-            for name, axes in self._past().items()
-        }
-        inputs = {**first.inputs, **past, "use_cache_branch": {}}
+        first = self.graphs[1]
+        inputs = {**first.inputs, **self._past(), "use_cache_branch": {}}
         return self.graph("decoder_model_merged", "decoder_merged", inputs, self.outputs)
 
     @property

@@ -74,6 +74,10 @@ class RelativeEncoder(SegmentEncoder):
     def max_sequence(self) -> int | None:
         return super().max_sequence if self.config.position_biased_input else None
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        return () if self.config.type_vocab_size else ("token_type_ids",)
+
 
 class EncoderDecoderReader(TextEncoder):
     """An encoder-decoder that answers about a text instead of writing one: it makes the decoder's ids itself."""
@@ -114,7 +118,14 @@ class ConvBert(SegmentEncoder):
 
 @register
 class Albert(TextEncoder):
-    model_types = ("albert", "distilbert")
+    model_types = ("albert",)
+
+
+@register
+class DistilBert(TextEncoder):
+    model_types = ("distilbert",)
+    # A checkpoint that doesn't name its tokenizer gets BERT's, which tells texts of a pair apart.
+    ignored = ("token_type_ids",)
 
 
 @register

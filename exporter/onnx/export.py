@@ -119,7 +119,7 @@ def export_graph(
             raise ExportError(
                 "export-failed", f"the engine {chosen.name} can't convert {type(model).__name__}: {_first_line(error)}"
             ) from error
-        finish(written, path, graph, options.opset)
+        finish(written, path, graph, options.opset, values)
     return path
 
 

@@ -9,14 +9,15 @@ import onnx
 
 from exporter.architectures import Axes, Graph
 from exporter.results import ExportError
+from exporter.runner import Array
 
-__all__ = ["EXTERNAL_DATA_BYTES", "finish", "opset_of"]
+__all__ = ["EXTERNAL_DATA_BYTES", "finish", "opset_of", "save"]
 
 EXTERNAL_DATA_BYTES = 1_800_000_000
 """Models above this have their weights in a second file: a protobuf ends at 2 GiB."""
 
 
-def finish(written: Path, path: Path, graph: Graph, opset: int) -> None:
+def finish(written: Path, path: Path, graph: Graph, opset: int, sample: Mapping[str, Array]) -> None:
     """Turn an engine's file into the final one.
 
     Args:
@@ -24,6 +25,7 @@ def finish(written: Path, path: Path, graph: Graph, opset: int) -> None:
         path: Where the model goes; large weights go to ``<name>_data`` beside it, where clients look.
         graph: Names of inputs, outputs and axes.
         opset: The opset that was asked for.
+        sample: What the graph was traced with.
 
     Raises:
         ExportError: The engine wrote another opset than it was asked for.
@@ -33,8 +35,14 @@ def finish(written: Path, path: Path, graph: Graph, opset: int) -> None:
     if actual != opset:
         raise ExportError("opset", f"opset {opset} was asked for, but the engine wrote opset {actual}.")
     _forget_the_build(model)
+    _restore_ignored(model.graph, graph, sample)
     _name_axes(model.graph.input, graph.inputs)
     _name_axes(model.graph.output, graph.outputs)
+    save(model, path)
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model whose weights are inside it; large ones go to ``<name>_data`` beside it, where clients look."""
     external = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > EXTERNAL_DATA_BYTES
     onnx.save_model(
         model,
@@ -71,6 +79,18 @@ def _forget_the_build(model: onnx.ModelProto) -> None:
             del node.metadata_props[:]
     model.doc_string = ""
     del model.metadata_props[:]
+
+
+def _restore_ignored(written: onnx.GraphProto, graph: Graph, sample: Mapping[str, Array]) -> None:
+    """Give back the inputs that a preprocessor returns and the model never reads: engines drop them."""
+    values = {value.name: value for value in written.input}
+    for name in graph.ignored:
+        if name not in values:
+            dtype = onnx.helper.np_dtype_to_tensor_dtype(sample[name].dtype)
+            dims = [graph.inputs[name].get(index, size) for index, size in enumerate(sample[name].shape)]
+            values[name] = onnx.helper.make_tensor_value_info(name, dtype, dims)
+    del written.input[:]
+    written.input.extend(values[name] for name in graph.inputs if name in values)
 
 
 def _name_axes(values: Iterable[onnx.ValueInfoProto], named: Mapping[str, Axes]) -> None:
