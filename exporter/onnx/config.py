@@ -84,7 +84,7 @@ class OnnxConfigWithPast(OnnxConfig):
     """A decoder-only model, with keys and values of past tokens where `use_past` is set."""
 
     def __init__(self, config: Any, task: str = "default", use_past: bool = False) -> None:
-        super().__init__(config, task)
+        super().__init__(config, task)  # a task that ends in "-with-past" asks for it too
         self.use_past = use_past or self.use_past
 
     @classmethod

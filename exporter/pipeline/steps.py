@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from exporter import architectures, checkpoint_files, inputs, onnx, torchscript
@@ -26,11 +25,11 @@ from exporter.pipeline.messages import (
     InspectRequest,
     ValidateRequest,
 )
-from exporter.results import FormatResult, Status, Validation
+from exporter.results import ExportError, FormatResult, Status, Validation
 from exporter.runner import Runner
 from exporter.validation import Artifact, Asked, Settings, Subject, validate_artifact
 
-__all__ = ["export", "inspect", "validate"]
+__all__ = ["default_opset", "export", "inspect", "validate"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,13 @@ def inspect(request: InspectRequest) -> Inspection:
         parameters=found.parameters,
         engines=engines,
     )
+
+
+def default_opset(request: CheckpointRequest) -> int:
+    """The opset that the documented Python API chooses for this checkpoint."""
+    found = checkpoint_files.inspect(Path(request.path), request.task)
+    described = architectures.find(found.model_type, found.task.name)
+    return described.default_onnx_opset if described else onnx.OnnxConfig.default_onnx_opset
 
 
 def export(request: ExportRequest) -> ExportReply:
@@ -172,14 +178,28 @@ def _load(request: CheckpointRequest, dtype: str, without_past: bool) -> Loaded:
         allow_remote_code=request.allow_remote_code,
         revision=request.revision,
     )
-    torch.manual_seed(0)
     use_past = checkpoint.with_past and not without_past
-    architecture = architectures.describe(checkpoint.config, checkpoint.task.name, use_past)
-    return Loaded(checkpoint, architecture, "registered")
+    architecture, origin = _describe(checkpoint, request, use_past)
+    return Loaded(checkpoint, architecture, origin)
+
+
+def _describe(checkpoint: Checkpoint, request: CheckpointRequest, use_past: bool) -> tuple[Architecture, str]:
+    """The description that fits, and where it is from: the user's own, ours for the type, or the model itself."""
+    config, task = checkpoint.config, checkpoint.task.name
+    if request.custom_config:
+        if not request.allow_custom_code:
+            raise ExportError(
+                "custom-code", "`config:` would run code of this repository.", "Allow it with `--allow-custom-code`."
+            )
+        file, _, class_name = request.custom_config.rpartition(":")
+        feature = _feature(task, use_past)
+        return onnx.load_custom_config(Path(file), class_name)(config, feature), "custom"
+    return architectures.describe(config, task, use_past), "registered"
 
 
 def _fresh_model(request: CheckpointRequest, dtype: str, without_past: bool) -> nn.Module:
-    return _load(request, dtype, without_past).checkpoint.model
+    model: nn.Module = _load(request, dtype, without_past).checkpoint.model
+    return model
 
 
 def _artifact(format_name: str, graph: Graph, path: Path, ours: ArtifactFile | None) -> Artifact:
