@@ -234,6 +234,7 @@ class _Watch:
     def until_end(self, deadline: float, memory_limit: int, cancelled: threading.Event) -> None:
         """Return when the worker and everything it started are gone; end them when a limit is passed."""
         kill_deadline: float | None = None
+        next_look = 0.0
         with selectors.DefaultSelector() as selector:
             selector.register(self._answers, selectors.EVENT_READ)
             selector.register(self._statuses, selectors.EVENT_READ)
@@ -243,8 +244,10 @@ class _Watch:
                         selector.unregister(key.fd)
                 if self._statuses not in selector.get_map():
                     break
-                if self.stopped is None:
+                # Not after every read: a long answer arrives in many pieces, and a look costs milliseconds.
+                if self.stopped is None and time.monotonic() >= next_look:
                     self.stopped = self._reason_to_stop(deadline, memory_limit, cancelled)
+                    next_look = time.monotonic() + _POLL_SECONDS
                 if self.stopped is not None:
                     kill_deadline = kill_deadline or time.monotonic() + _KILL_SECONDS
                     if self._kill(with_keeper=time.monotonic() > kill_deadline):
