@@ -85,7 +85,7 @@ def run_model(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
     known = inspect.signature(model.forward).parameters
     if "use_cache" in known:
         arguments["use_cache"] = False
-    # Without a mask `transformers` looks for packed texts in the positions, by an operator that not every engine writes.
+    # Without a mask `transformers` looks for packed texts in the positions, by an operator that legacy can't write.
     for ids, mask in (("input_ids", "attention_mask"), ("decoder_input_ids", "decoder_attention_mask")):
         if ids in values and mask in known and mask not in values:
             arguments[mask] = torch.ones_like(values[ids])
@@ -137,7 +137,8 @@ def run_encoder_decoder(model: nn.Module, values: Tensors) -> Mapping[str, torch
 
 def run_encoder(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:
     """The encoder of an encoder-decoder."""
-    outputs: Mapping[str, torch.Tensor] = model.get_encoder()(**values, return_dict=True)
+    encoder: nn.Module = model.get_encoder()  # type: ignore[operator]
+    outputs: Mapping[str, torch.Tensor] = encoder(**values, return_dict=True)
     return outputs
 
 
@@ -179,12 +180,14 @@ def _decode(
 
 
 def _encoder_width(model: nn.Module) -> int:
-    config = model.config
+    config: Any = model.config
     return int(getattr(config, "encoder", config).hidden_size)
 
 
 def _cross_cache(values: Tensors) -> EncoderDecoderCache:
-    written, read = (filled_cache(values, f"past_key_values.{{layer}}.{side}.{{part}}") for side in ("decoder", "encoder"))
+    written, read = (
+        filled_cache(values, f"past_key_values.{{layer}}.{side}.{{part}}") for side in ("decoder", "encoder")
+    )
     cache = EncoderDecoderCache(written, read)
     # Said, not found out: reading it off a size would bake the traced one.
     cache.is_updated = dict.fromkeys(range(len(read.layers)), True)

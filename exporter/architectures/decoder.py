@@ -21,9 +21,9 @@ class Decoder(Architecture):
     would be counted from the padding, which is not what ``generate`` does.
     """
 
-    tasks = ("default", "causal-lm")
-    tasks_with_past = ("default", "causal-lm")
-    input_names = ("input_ids", "attention_mask")
+    tasks: ClassVar[tuple[str, ...]] = ("default", "causal-lm")
+    tasks_with_past: ClassVar[tuple[str, ...]] = ("default", "causal-lm")
+    input_names: tuple[str, ...] = ("input_ids", "attention_mask")
     takes_position_ids: ClassVar[bool] = True
 
     @property
@@ -70,7 +70,7 @@ class Decoder(Architecture):
 
 @register
 class GPT2(Decoder):
-    model_types = ("gpt2",)
+    model_types: ClassVar[tuple[str, ...]] = ("gpt2",)
     tasks = ("default", "causal-lm", "sequence-classification", "token-classification")
 
 

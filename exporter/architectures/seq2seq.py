@@ -31,7 +31,7 @@ class EncoderDecoder(Architecture):
     needs the encoder's mask, `takes_decoder_mask` whether a whole call takes a mask of the text written.
     """
 
-    tasks_with_past = ("default", "seq2seq-lm")
+    tasks_with_past: ClassVar[tuple[str, ...]] = ("default", "seq2seq-lm")
     encoder_inputs: ClassVar[Mapping[str, Axes]] = {"input_ids": _ENCODER, "attention_mask": _ENCODER}
     encoded: ClassVar[Axes] = _ENCODER
     masked: ClassVar[bool] = True
@@ -122,7 +122,7 @@ class EncoderDecoder(Architecture):
 
     @property
     def _plain_outputs(self) -> Mapping[str, Axes]:
-        return {name: _DECODER for name in OUTPUTS[self.task]}
+        return dict.fromkeys(OUTPUTS[self.task], _DECODER)
 
     def _past(self) -> dict[str, Axes]:
         return cross_cache_axes(PAST, self.num_layers, _PAST, "encoder_sequence")

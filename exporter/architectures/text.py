@@ -32,8 +32,8 @@ _UNDERSTANDING_AND_CAUSAL = (*_UNDERSTANDING[:2], "causal-lm", *_UNDERSTANDING[2
 class TextEncoder(Architecture):
     """An encoder of token ids; the inputs are what its tokenizer returns."""
 
-    tasks = _UNDERSTANDING
-    input_names = ("input_ids", "attention_mask")
+    tasks: ClassVar[tuple[str, ...]] = _UNDERSTANDING
+    input_names: tuple[str, ...] = ("input_ids", "attention_mask")
 
     @property
     def inputs(self) -> Mapping[str, Axes]:
@@ -125,12 +125,12 @@ class Albert(TextEncoder):
 class DistilBert(TextEncoder):
     model_types = ("distilbert",)
     # A checkpoint that doesn't name its tokenizer gets BERT's, which tells texts of a pair apart.
-    ignored = ("token_type_ids",)
+    ignored: tuple[str, ...] = ("token_type_ids",)
 
 
 @register
 class RemBert(TextEncoder):
-    model_types = ("rembert", "roformer", "xlm")
+    model_types: ClassVar[tuple[str, ...]] = ("rembert", "roformer", "xlm")
     tasks = _UNDERSTANDING_AND_CAUSAL
 
 

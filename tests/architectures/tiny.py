@@ -253,7 +253,11 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "num_attention_heads": [1, 2, 4, 4],
         "decoder_hidden_size": 24,
     },
-    "squeezebert": {**_ENCODER, "embedding_size": 32, **{f"{name}_groups": 4 for name in ("q", "k", "v", "intermediate", "output")}},
+    "squeezebert": {
+        **_ENCODER,
+        "embedding_size": 32,
+        **{f"{name}_groups": 4 for name in ("q", "k", "v", "intermediate", "output")},
+    },
     "swin": {
         "image_size": 32,
         "patch_size": 2,
