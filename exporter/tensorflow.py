@@ -61,7 +61,9 @@ _SIBLINGS = {"kernel": "bias", "bias": "kernel", "gamma": "beta", "beta": "gamma
 # Levels in front of a weight's own name: layer and scope in a Keras file, none in a shard.
 _LEVELS = (2, 0)
 
-_MAX_OBJECTS = 200_000  # far above any model; hard links can make a small file endless
+# Far above any model; hard links can make a small file endless, in breadth or in depth.
+_MAX_OBJECTS = 200_000
+_MAX_PATH = 1_000
 _MAX_NAMED = 5
 
 
@@ -125,8 +127,13 @@ def load_into(model: PreTrainedModel, folder: Path) -> tuple[str, ...]:
         lost = {weight: names[weight] for weight in homeless if not homes.ignore(names[weight])}
         _refuse_leftovers(model, homes, placed, lost)
         untied = _fill(model, homes, placed)
-    notes = [f"{type(model).__name__} has no use for {weight}, left out." for weight in unused]
-    return (*notes, *(f"{home} is not tied: the checkpoint has values of its own for it." for home in untied))
+    notes = []
+    if unused:
+        left_out = _listed([str(weight) for weight in unused])
+        notes.append(f"{type(model).__name__} has no use for TensorFlow weights ({len(unused)}): {left_out}.")
+    if untied:
+        notes.append(f"Not tied, since the checkpoint holds values of its own for it: {_listed(untied)}.")
+    return tuple(notes)
 
 
 class _Homes:
@@ -222,7 +229,7 @@ def _reading(file: Path) -> Iterator[None]:
 
 def _opened(file: Path) -> Any:
     with _reading(file):
-        return h5py.File(file, "r")
+        return h5py.File(file, "r", locking=False)  # a checkpoint may be on a disk that can't be locked
 
 
 def _weights(file: Path, content: Any) -> list[_Weight]:
@@ -328,7 +335,7 @@ def _fill(model: PreTrainedModel, homes: _Homes, placed: Sequence[_Placed]) -> l
             if _module(model, home) is _module(model, at):
                 raise ExportError(
                     "tensorflow-weights",
-                    f"{weight.file.parent}: {earlier} and {weight} are both {home} of {type(model).__name__}, but differ.",
+                    f"{weight.file.parent}: {earlier} and {weight} are both {home} in the model, but differ.",
                 )
             homes.tensors[home] = own = torch.nn.Parameter(values)
             setattr(_module(model, home), home.rpartition(".")[2], own)
@@ -339,7 +346,8 @@ def _fill(model: PreTrainedModel, homes: _Homes, placed: Sequence[_Placed]) -> l
 
 
 def _module(model: PreTrainedModel, name: str) -> torch.nn.Module:
-    return model.get_submodule(name.rpartition(".")[0])
+    module: torch.nn.Module = model.get_submodule(name.rpartition(".")[0])
+    return module
 
 
 def _fits(weight: _Weight, tensor: Tensor) -> bool:
@@ -366,7 +374,10 @@ def _refuse_leftovers(
     found = {
         "weights without a home": [f"{weight}, {_nearest(names[0], homes)}" for weight, names in lost.items()],
         "parameters without a weight": [f"{homes.told(name)}, expected {_expected(name, placed)}" for name in empty],
-        "weights that differ in shape": [f"{weight} for {homes.told(home)}" for weight, home in misfits],
+        "weights of another shape or type than their home": [
+            f"{weight} of {weight.data.dtype} for {homes.told(home)} of {homes.tensors[home].dtype}"
+            for weight, home in misfits
+        ],
     }
     if not any(found.values()):
         return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from exporter.checkpoint.model_class import model_class, type_note
+from exporter.checkpoint.model_class import model_class, refuse_contradiction
+from exporter.checkpoint.pickled import read_pickled
 from exporter.checkpoint.preprocessor import load_preprocessor, vocabulary_note
 from exporter.checkpoint.remote_code import CodePolicy, refuse_unknown_type, runs_code
 from exporter.checkpoint.weights import Judgement, LoadingInfo, judge
@@ -86,12 +87,13 @@ def load(
     with _without_progress_bars():
         run_code, notes = runs_code(files, policy)
         config = _config(files, run_code)
+        refuse_contradiction(config, str(files.path / "config.json"))
         notes += _settle_attention(config, attn_implementation)
         source = _Source(files, config, _DTYPES[dtype], run_code)
         model, judgement = _model(source)
         model.eval()
         preprocessor, preprocessor_notes = load_preprocessor(files.path, model, run_code)
-    notes += type_note(files.architectures, model) + _dtype_note(files, dtype) + judgement.notes
+    notes += _dtype_note(files, dtype) + judgement.notes
     notes += preprocessor_notes + vocabulary_note(preprocessor, model) + files.notes
     return Checkpoint(
         path=files.path,
@@ -135,6 +137,7 @@ def _config(files: CheckpointFiles, run_code: bool) -> PreTrainedConfig:
         raise ExportError(
             "bad-config",
             f"{files.path / 'config.json'} is no valid config of type {files.model_type!r}: {_reason(error)}",
+            "Correct the value; a config.json that `save_pretrained` writes holds valid ones.",
         ) from error
 
 
@@ -151,47 +154,38 @@ def _settle_attention(config: PreTrainedConfig, asked: str | None) -> tuple[str,
 
 
 def _model(source: _Source) -> tuple[PreTrainedModel, Judgement]:
-    if source.files.weights_format == "tensorflow":
-        return _from_tensorflow(source)
-    model, info = _from_pretrained(source)
-    return model, judge(model, info, source.files)
-
-
-def _from_pretrained(source: _Source) -> tuple[PreTrainedModel, LoadingInfo]:
     files = source.files
+    with _explained(files):
+        if files.weights_format == "safetensors":
+            model, info = _loaded(source, files.path)
+            return model, judge(model, info, files)
+        if files.weights_format == "pytorch":
+            tensors, notes = read_pickled(files.weights)
+            model, info = _loaded(source, None, state_dict=tensors)
+            judgement = judge(model, info, files)
+            judgement = replace(judgement, notes=judgement.notes + notes)
+        else:
+            model, judgement = _from_tensorflow(source)
+        if model.can_generate():
+            model.generation_config = _generation_config(files.path)
+        return model, judgement
+
+
+def _loaded(source: _Source, path: Path | None, **weights: Any) -> tuple[PreTrainedModel, LoadingInfo]:
     options = {
         "config": source.config,
         "dtype": source.dtype,
-        "use_safetensors": files.weights_format == "safetensors",
-        "weights_only": True,
+        "use_safetensors": True,
         "local_files_only": True,
         "output_loading_info": True,
         "ignore_mismatched_sizes": True,  # told apart and refused in `judge`, with better words
     }
-    try:
-        if source.run_code:
-            auto = getattr(transformers, files.task.auto_classes[0])
-            model, info = auto.from_pretrained(files.path, trust_remote_code=True, **options)
-        else:
-            model, info = model_class(source.config, files.task).from_pretrained(files.path, **options)
-    except ExportError:
-        raise
-    except pickle.UnpicklingError as error:
-        raise _unpicklable(files, error) from error
-    except SafetensorError as error:
-        raise ExportError(
-            "bad-weights",
-            f"The weights in {files.path} can't be read: {_reason(error)}",
-            "Copy or download them again.",
-        ) from error
-    except ImportError as error:
-        raise _missing_package(files, error) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # a model's constructor raises whatever it likes on a config it can't work with
-        raise ExportError(
-            "cannot-load", f"{files.path} can't be loaded as {files.model_type}: {_reason(error)}"
-        ) from error
+    if source.run_code:
+        auto = getattr(transformers, source.files.task.auto_classes[0])
+        cls = partial(auto.from_pretrained, trust_remote_code=True)
+    else:
+        cls = model_class(source.config, source.files.task).from_pretrained
+    model, info = cls(path, **options, **weights)
     return model, LoadingInfo(
         missing=frozenset(info["missing_keys"]),
         unexpected=frozenset(info["unexpected_keys"]),
@@ -202,13 +196,32 @@ def _from_pretrained(source: _Source) -> tuple[PreTrainedModel, LoadingInfo]:
 def _from_tensorflow(source: _Source) -> tuple[PreTrainedModel, Judgement]:
     from exporter.tensorflow import load_into  # needs h5py, which only these checkpoints do
 
-    path = source.files.path
     model = model_class(source.config, source.files.task)(source.config)
-    notes = load_into(model, path)
-    model.tie_weights()
-    if model.can_generate():
-        model.generation_config = _generation_config(path)
-    return model.to(source.dtype), Judgement(notes=("Weights come from tf_model.h5.", *notes))
+    notes = load_into(model, source.files.path)
+    return model.to(source.dtype), Judgement(notes=("Weights come from a TensorFlow checkpoint.", *notes))
+
+
+@contextmanager
+def _explained(files: CheckpointFiles) -> Iterator[None]:
+    """Say what an exception from transformers means for the checkpoint; its traceback stays in the log."""
+    try:
+        yield
+    except (ExportError, MemoryError):
+        raise
+    except SafetensorError as error:
+        raise ExportError(
+            "bad-weights",
+            f"The weights in {files.path} can't be read: {_reason(error)}",
+            "Copy or download them again.",
+        ) from error
+    except ImportError as error:
+        raise _missing_package(files, error) from error
+    except Exception as error:  # a model's constructor raises whatever it likes on a config it can't work with
+        raise ExportError(
+            "cannot-load",
+            f"{files.path} can't be loaded as {files.model_type}: {_reason(error)}",
+            "Its config.json may hold a value that the model can't work with.",
+        ) from error
 
 
 def _generation_config(path: Path) -> GenerationConfig:
@@ -228,31 +241,6 @@ def _dtype_note(files: CheckpointFiles, dtype: str) -> tuple[str, ...]:
 
 
 _SAFETENSORS_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-def _unpicklable(files: CheckpointFiles, error: pickle.UnpicklingError) -> ExportError:
-    unsafe = sorted({name for file in files.weights for name in _unsafe_globals(file)})
-    if not unsafe and "truncated" in str(error):
-        return ExportError(
-            "truncated-weights",
-            f"{files.weights[0]} is cut short: {_reason(error)}",
-            "Copy or download the file again.",
-        )
-    why = f"it refers to {', '.join(unsafe[:5])}" if unsafe else _reason(error)
-    return ExportError(
-        "unsafe-pickle",
-        f"{', '.join(file.name for file in files.weights)} in {files.path} can't be read without running code from it: "
-        f"{why}. Only plain tensors are unpickled here.",
-        "If you trust where it came from, convert it once to model.safetensors, on a machine where nothing is at "
-        "stake: docs/checkpoints.md has the four lines.",
-    )
-
-
-def _unsafe_globals(file: Path) -> list[str]:
-    try:
-        return torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except (pickle.UnpicklingError, ValueError, RuntimeError, EOFError):  # not a zip archive: nothing to list
-        return []
 
 
 def _missing_package(files: CheckpointFiles, error: ImportError) -> ExportError:
