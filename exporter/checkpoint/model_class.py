@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from exporter.results import ExportError
 from exporter.tasks import TASKS, Task, TaskError, from_architecture
 
-__all__ = ["model_class", "type_note"]
+__all__ = ["model_class", "refuse_contradiction"]
 
 
 def model_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel]:
@@ -34,17 +34,29 @@ def model_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel]:
     return chosen
 
 
-def type_note(architectures: tuple[str, ...], model: PreTrainedModel) -> tuple[str, ...]:
-    """What to note where the config names a class of another model type than its own; the weights fit all the same."""
-    for name in architectures:
+def refuse_contradiction(config: PreTrainedConfig, where: str) -> None:
+    """Raise `ExportError` if the config names a class of another model type than its own.
+
+    Relatives share names and shapes (BERT's weights load as RoBERTa's, whose positions count from two), so the weights
+    needn't give it away.
+    """
+    for name in config.architectures or ():
         found = getattr(transformers, name, None)
-        named_type = getattr(getattr(found, "config_class", None), "model_type", model.config.model_type)
-        if named_type != model.config.model_type:
-            return (
-                f"config.json names the class {name} but the model type {model.config.model_type!r}; "
-                f"loaded as {type(model).__name__}.",
+        named = getattr(found, "config_class", None)
+        if isinstance(named, type) and not _related(named, type(config)):
+            raise ExportError(
+                "other-architecture",
+                f"{where} contradicts itself: its model type is {config.model_type!r}, but its class {name} is of type "
+                f"{getattr(named, 'model_type', '')!r}.",
+                "Correct `model_type` or `architectures`, whichever isn't that of the weights.",
             )
-    return ()
+
+
+def _related(one: type[PreTrainedConfig], other: type[PreTrainedConfig]) -> bool:
+    """Whether both are the same type, one a kind of the other, or one a part of the other (CLIP's text encoder)."""
+    if issubclass(one, other) or issubclass(other, one):
+        return True
+    return one in other.sub_configs.values() or other in one.sub_configs.values()
 
 
 def _named_class(config: PreTrainedConfig, task: Task) -> type[PreTrainedModel] | None:

@@ -80,9 +80,25 @@ def judge(model: PreTrainedModel, info: LoadingInfo, files: CheckpointFiles) -> 
         notes.append(f"Not in the checkpoint, and used in training only: {_summary(unused)}.")
     if pooler:
         notes.append(f"The checkpoint holds no pooler ({_summary(pooler)}), so `pooler_output` can't be exported.")
-    if info.unexpected:
-        notes.append(f"{type(model).__name__} has no place for these weights, left out: {_summary(info.unexpected)}.")
+    beyond = _beyond_config(model, info.unexpected)
+    if beyond:
+        notes.append(
+            f"config.json declares fewer layers than the checkpoint holds: {_summary(beyond)} are not in the model."
+        )
+    if info.unexpected - beyond:
+        left_out = _summary(info.unexpected - beyond)
+        notes.append(f"{type(model).__name__} has no place for these weights, left out: {left_out}.")
     return Judgement(tuple(notes), ("pooler_output",) if pooler else ())
+
+
+def _beyond_config(model: PreTrainedModel, unexpected: frozenset[str]) -> set[str]:
+    """Tensors without a place that are named like one of the model's, but for the number of their layer."""
+    places = {_fold(name) for name in model.state_dict()}
+    return {name for name in unexpected if _fold(name) in places}
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
 
 
 def _computed(model: PreTrainedModel, name: str) -> bool:
@@ -184,7 +200,7 @@ def _in_base(model: PreTrainedModel, name: str) -> bool:
 
 def _summary(names: Iterable[str]) -> str:
     """Names of tensors with layers folded, such as ``encoder.layer.*.attention (24)``; at most six groups."""
-    folded = [re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names]
+    folded = [_fold(name) for name in names]
     groups = Counter(folded)
     if len(groups) > 6:
         groups = Counter(".".join(name.split(".")[:3]) for name in folded)

@@ -198,7 +198,7 @@ def _ask(question: Callable[[], Answer], model_id: str, revision: str | None, ac
     for left in reversed(range(_TRIES)):
         try:
             return question()
-        except Exception as error:  # noqa: PERF203 - asking takes longer; `explain` tells apart whose error it is
+        except Exception as error:  # whose error it is, `explain` tells
             asked = seconds_asked(error)
             if left and is_passing(error) and (asked or 0) <= _LONGEST_WAIT:
                 time.sleep(asked if asked is not None else wait)
