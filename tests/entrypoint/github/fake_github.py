@@ -206,7 +206,8 @@ class State:
 
     def fail(self, method: str, path: str, status: int, message: str = "", **more: Any) -> Fault:
         """Answer the next matching request with an error; `more` is for `Fault`, and `headers`."""
-        answer = Answer(status, {"message": message or "Server Error"}, more.pop("headers", {}))
+        answer = Refusal(status, message or "Server Error").answer
+        answer.headers.update(more.pop("headers", {}))
         return self.happen(method, path, answer=answer, **more)
 
     def happen(self, method: str, path: str, **facts: Any) -> Fault:
@@ -240,6 +241,7 @@ class FakeGitHub:
         state: Replace it with a new `State` to start over.
         url: Where it listens.
         public_url: What its answers say where it is; set it to the proxy's address when one is in between.
+        binary_url: The same for zip files, which not every proxy lets through unharmed.
         prefix: Path of the REST API: empty as on api.github.com, ``/api/v3`` as on Enterprise Server.
         strict_store: Whether the file store refuses requests that bring a token along.
         crashes: Errors in the fake itself, which no test may cause.
@@ -252,7 +254,7 @@ class FakeGitHub:
         self.crashes: list[str] = []
         self._server = _Server((host, port), self)
         self.url = f"http://{host}:{self._server.server_address[1]}"
-        self.public_url = self.url
+        self.public_url = self.binary_url = self.url
         self._lock = threading.RLock()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
@@ -493,7 +495,8 @@ class FakeGitHub:
                     "head_branch": artifact.branch,
                     "head_sha": artifact.commit,
                 }
-                found.append(shapes.artifact(self._base(), facts, run))
+                archive = f"{self.binary_url}{request.path}/{artifact.id}/zip"
+                found.append(shapes.artifact(self._base(), facts, run) | {"archive_download_url": archive})
         page, headers = self._paged(request, found)
         return Answer(200, {"total_count": len(found), "artifacts": page}, headers)
 
@@ -756,7 +759,7 @@ def main() -> None:
     parser.add_argument("--pull", action="append", default=[], metavar="NUMBER:SHA", help="an open pull request")
     options = parser.parse_args()
     fake = FakeGitHub(host=options.host, port=options.port)
-    fake.public_url = options.public_url or fake.url
+    fake.public_url = fake.binary_url = options.public_url or fake.url
     fake.state.repository = options.repository
     fake.state.tokens[options.token] = Token(ACTIONS, frozenset({"contents", "pull_requests", "actions"}))
     for pull in options.pull:

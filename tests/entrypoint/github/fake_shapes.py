@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import quote
 
 __all__ = ["artifact", "asset", "comment", "pull", "release", "repository", "timestamp", "user"]
 
@@ -35,7 +36,7 @@ def timestamp(second: int) -> str:
 
 def user(api: str, login: str, kind: str) -> dict[str, Any]:
     number = sum(map(ord, login))
-    url = f"{api}/users/{login}"
+    url = f"{api}/users/{quote(login)}"
     return {
         "login": login,
         "id": number,
@@ -44,7 +45,7 @@ def user(api: str, login: str, kind: str) -> dict[str, Any]:
         "site_admin": False,
         "gravatar_id": "",
         "avatar_url": f"{api}/avatars/{number}",
-        "html_url": f"{api}/{login}",
+        "html_url": f"{api}/{quote(login)}",
         "url": url,
         **{f"{link}_url": f"{url}/{link}" for link in _USER_LINKS},
     }
@@ -191,8 +192,8 @@ def release(
         "assets_url": f"{url}/assets",
         "upload_url": f"{uploads}/repos/{base['full_name']}/releases/{number}/assets{{?name,label}}",
         "html_url": f"{base['html_url']}/releases/tag/{place}",
-        "tarball_url": None if facts["draft"] else f"{base['url']}/tarball/{facts['tag_name']}",
-        "zipball_url": None if facts["draft"] else f"{base['url']}/zipball/{facts['tag_name']}",
+        "tarball_url": None if facts["draft"] else f"{base['url']}/tarball/{quote(facts['tag_name'])}",
+        "zipball_url": None if facts["draft"] else f"{base['url']}/zipball/{quote(facts['tag_name'])}",
         "created_at": timestamp(number),
         "published_at": None if facts["draft"] else timestamp(number),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from fake_github import ACTIONS
 from github_examples import HEAD, KEY, NEWER, PULL, pull_request, report
@@ -137,6 +139,15 @@ def test_two_runs_at_once_leave_one_comment(client, state):
     outcome = upsert_comment(client, PULL, "ours", KEY, HEAD)
     assert (outcome.action, outcome.removed) == ("created", 1)
     assert state.bodies(7) == [report("ours")]
+
+
+def test_many_runs_at_once_leave_one_comment(connect_as, state):
+    clients = [connect_as("ghs_job") for _ in range(4)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        done = [pool.submit(upsert_comment, client, PULL, f"run {n}", KEY, HEAD) for n, client in enumerate(clients)]
+    assert {future.result().action for future in done} <= {"created", "updated"}
+    (body,) = state.bodies(7)
+    assert body in [report(f"run {n}") for n in range(len(clients))]
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,21 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
-import graphql
 import pytest
 import requests
+import test_artifacts
+import test_comments
+import test_pulls
+import test_releases
 from fake_github import Answer, FakeGitHub
 from github_examples import HEAD, KEY, PULL
-from test_artifacts import *  # noqa: F403 - the same scenarios, another way there
-from test_comments import *  # noqa: F403
-from test_pulls import *  # noqa: F403
-from test_releases import *  # noqa: F403
+from test_comments import open_pull  # noqa: F401 - a fixture of the scenarios
 
 from entrypoint.github.comments import upsert_comment
+from entrypoint.github.errors import CannotComment
 
 MODULES = Path(__file__).parent / "node_modules"
 DESCRIPTIONS = MODULES / "@octokit/openapi/generated"
@@ -38,40 +40,56 @@ pytestmark = pytest.mark.skipif(
 )
 
 REPOSITORY = "/repos/{owner}/{repo}"
-PATHS = [
-    REPOSITORY,
-    f"{REPOSITORY}/pulls",
-    f"{REPOSITORY}/pulls/{{pull_number}}",
-    f"{REPOSITORY}/issues/{{issue_number}}/comments",
-    f"{REPOSITORY}/issues/comments/{{comment_id}}",
-    f"{REPOSITORY}/actions/artifacts",
-    f"{REPOSITORY}/actions/artifacts/{{artifact_id}}/{{archive_format}}",
-    f"{REPOSITORY}/releases",
-    f"{REPOSITORY}/releases/latest",
-    f"{REPOSITORY}/releases/tags/{{tag}}",
-    f"{REPOSITORY}/releases/{{release_id}}",
-    f"{REPOSITORY}/releases/{{release_id}}/assets",
-    f"{REPOSITORY}/releases/assets/{{asset_id}}",
-]
+USED = {
+    "": ["get"],
+    "/pulls": ["get"],
+    "/pulls/{pull_number}": ["get"],
+    "/issues/{issue_number}/comments": ["get", "post"],
+    "/issues/comments/{comment_id}": ["patch", "delete"],
+    "/actions/artifacts": ["get"],
+    "/releases": ["get", "post"],
+    "/releases/latest": ["get"],
+    "/releases/tags/{tag}": ["get"],
+    "/releases/{release_id}": ["get", "patch", "delete"],
+    "/releases/{release_id}/assets": ["get", "post"],
+    "/releases/assets/{asset_id}": ["get", "delete"],
+}
 
-# Where Prism or the description differ from GitHub itself.
+# Nothing new for Prism: too many requests, or none.
+ONLY_DIRECT = {
+    "test_more_than_a_release_can_hold_is_refused",
+    "test_hundreds_of_assets_are_seen_on_all_pages",
+    "test_who_gets_a_read_only_token",
+    "test_asset_names",
+    "test_any_text_gives_a_name_that_stays",
+}
+
+# The same scenarios, another way there: pytest finds them here, with the fixture `fake` of this module.
+for module in (test_artifacts, test_comments, test_pulls, test_releases):
+    for name, scenario in vars(module).items():
+        if name.startswith("test_") and name not in ONLY_DIRECT:
+            globals()[f"{module.__name__}_{name}"] = scenario
+
+# Where the description differs from GitHub itself.
 KNOWN = (
-    # Prism follows the redirect to the file store by itself.
-    "Unable to match the returned status code with those defined in the document: 302,410",
-    # The description of the upload speaks of assets in the state "starter"; the schema has forgotten them.
-    "state must be equal to one of the allowed values: uploaded, open",
+    r"GET .*: response\.body\S*: .*head\.repo must be object$",  # a fork that was deleted is null
+    r": .*state must be equal to one of the allowed values: uploaded, open$",  # its text speaks of `starter`
+    # Its text speaks of octet-stream, its schema of JSON alone.
+    r"GET .*/releases/assets/\d+: response: The received media type",
+    r"GET .*/releases/assets/\d+: response\.body: Response body must be object",
 )
 
 
 def description(name, prefix):
-    """GitHub's description of the paths we use, where they are on such a server; whole, Prism takes 11 s to start."""
+    """GitHub's description of what we use, where it is on such a server; with the whole one Prism starts in 11 s."""
     document = json.loads((DESCRIPTIONS / f"{name}.json").read_text())
     paths = {}
-    for path in PATHS:
-        for method, operation in document["paths"][path].items():
+    for path, methods in USED.items():
+        for method in methods:
+            operation = document["paths"][f"{REPOSITORY}{path}"][method]
             # The one operation with servers of its own is the upload.
             where = "/api/uploads" if prefix and operation.pop("servers", None) else prefix
-            paths.setdefault(f"{where}{path}", {})[method] = operation
+            paths.setdefault(f"{where}{REPOSITORY}{path}", {})[method] = operation
     paths["/api/graphql" if prefix else "/graphql"] = {"post": GRAPHQL}
     document["paths"] = paths
     document["components"] = reachable(document)
@@ -96,7 +114,7 @@ def references(part):
     return set(re.findall(r'"#/components/([^/"]+)/([^"]+)"', json.dumps(part)))
 
 
-# GraphQL is not part of the description; its own schema is checked in the last test here.
+# GraphQL is not in the description; the last test here looks at its own schema.
 GRAPHQL = {
     "requestBody": {
         "required": True,
@@ -140,7 +158,7 @@ def behind_prism(request, tmp_path_factory):
         try:
             wait_for(process, log)
             fake.public_url = f"http://127.0.0.1:{port}"
-            fake.strict_store = False  # Prism takes the token along when it follows a redirect
+            fake.strict_store = False  # Prism follows redirects itself, and takes the token along
             yield fake
         finally:
             process.terminate()
@@ -156,8 +174,8 @@ def violations(monkeypatch):
     def watched(self, request, **options):
         response = send(self, request, **options)
         for violation in json.loads(response.headers.get("sl-violations", "[]")):
-            # An error status that the description doesn't list is a warning: it lists few of them.
-            if violation["severity"] == "Error":
+            # Warnings are error statuses that the description doesn't list (it lists few), and unknown paths.
+            if violation["severity"] == "Error" or "route not found" in violation["message"]:
                 where = ".".join(violation["location"])
                 found.append(f"{request.method} {request.path_url}: {where}: {violation['message']}")
         return response
@@ -171,37 +189,34 @@ def fake(behind_prism, violations):
     """Replaces the fixture of `conftest.py`: the same fake, behind Prism."""
     yield behind_prism
     assert behind_prism.crashes == []
-    assert [violation for violation in violations if not violation.endswith(KNOWN)] == []
+    assert [violation for violation in violations if not any(re.search(known, violation) for known in KNOWN)] == []
 
 
 def test_prism_notices_a_wrong_answer(client, state, violations):
     state.add_pull(7, HEAD)
-    state.happen("GET", "/comments$", answer=Answer(200, [{"id": 1}]))
-    upsert_comment(client, PULL, "All passed.", KEY, HEAD)
+    state.happen("POST", "/comments$", answer=Answer(201, {"id": 1}))
+    with suppress(CannotComment):
+        upsert_comment(client, PULL, "All passed.", KEY, HEAD)
     assert "must have required property 'node_id'" in violations[0]
     violations.clear()
 
 
-def test_prism_notices_a_wrong_request(client, state, fake, violations):
-    state.add_pull(7, HEAD)
+def test_prism_notices_a_wrong_request(state, fake, violations):
     url = f"{fake.api_url}/repos/org/models/issues/7/comments"
     requests.post(url, json={"text": "no body"}, headers={"Authorization": "token ghs_job"}, timeout=5)
     assert "must have required property 'body'" in violations[0]
     violations.clear()
 
 
-def test_prism_knows_every_path(client, fake):
-    assert requests.get(f"{fake.api_url}/repos/org/models/unknown", timeout=5).status_code == 404
+def test_prism_notices_a_path_that_is_not_described(state, fake, violations):
+    requests.get(f"{fake.api_url}/repos/org/models/unknown", timeout=5)
+    assert violations == [f"GET {fake.prefix}/repos/org/models/unknown: request: Selected route not found"]
+    violations.clear()
 
 
 @pytest.mark.skipif(not SCHEMA.is_file(), reason="needs the npm package @octokit/graphql-schema")
-def test_the_question_who_we_are_fits_the_graphql_schema(client, state, monkeypatch):
-    asked = []
-    query = type(client._github.requester).graphql_query
-    monkeypatch.setattr(
-        type(client._github.requester), "graphql_query", lambda self, *args: (asked.append(args), query(self, *args))[1]
-    )
-    assert client.login() == "github-actions[bot]"
-    schema = graphql.build_schema(SCHEMA.read_text(), assume_valid=True)
-    answer = graphql.graphql_sync(schema, asked[0][0], {"viewer": {"login": "github-actions[bot]"}})
-    assert (answer.errors, answer.data) == (None, {"viewer": {"login": "github-actions[bot]"}})
+def test_the_question_whose_token_it_is_fits_the_graphql_schema():
+    schema = SCHEMA.read_text()
+    query, user = (re.search(rf"^type {name}\b.*?^}}", schema, re.M | re.S).group() for name in ("Query", "User"))
+    assert re.search(r"^  viewer: User!$", query, re.M)
+    assert re.search(r"^  login: String!$", user, re.M)

@@ -263,7 +263,7 @@ def test_a_proxy_is_used(fake, state, waits, monkeypatch):
     # A proxy gets the whole URL; the fake answers whatever host that names.
     monkeypatch.setenv("http_proxy", fake.url)
     monkeypatch.setenv("no_proxy", "")
-    fake.public_url = "http://api.github.invalid"
+    fake.public_url = fake.binary_url = "http://api.github.invalid"
     with connect("ghs_job", "org/models", "http://api.github.invalid", PATIENCE, waits.append) as client:
         assert comment(client).action == "created"
     assert state.bodies(7) == [report("All passed.")]
