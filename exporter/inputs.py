@@ -258,3 +258,14 @@ def pixels(request: Request) -> Array:
     """Images after the preprocessor: (batch, channels, height, width), float32, channels and corners distinct."""
     shape = request.shape("batch", num_channels(request.config), *image_size(request.config))
     return request.random.uniform(-2.2, 2.7, shape).astype(np.float32)
+
+
+@generator("pixel_mask")
+def pixel_mask(request: Request) -> Array:
+    """1 where a batch of images of several sizes holds image, 0 where it is padding: (batch, height, width), int64."""
+    mask = np.ones(request.shape("batch", "height", "width"), np.int64)
+    if request.mask != "ones":
+        for index, image in enumerate(mask):
+            image[image.shape[0] - index * image.shape[0] // (2 * len(mask)) :] = 0
+            image[:, image.shape[1] * 3 // 4 :] = 0
+    return mask
