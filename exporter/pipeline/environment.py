@@ -18,6 +18,8 @@ _FIXED = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
+    # From 1.29 on ONNX Runtime tells its maker about models, and starts a thread for that when it is imported.
+    "ORT_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     # OpenBLAS starts its threads when numpy is imported, and the fork server must have one thread only.
     "OPENBLAS_NUM_THREADS": "1",

@@ -56,7 +56,8 @@ def tail(path: Path, start: int = 0) -> tuple[str, ...]:
 
 def _last_lines(text: str) -> tuple[str, ...]:
     lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-    cleaned = [line for line in (_indented(line) for line in lines) if line]
+    # What a traceback underlines is no news, and takes the room of lines that are.
+    cleaned = [line for line in (_indented(line) for line in lines) if line.strip(" ^~")]
     return tuple(cleaned[-_LINES:])
 
 

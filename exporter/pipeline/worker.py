@@ -108,13 +108,7 @@ def _prepared(keeper: int, assignment: Assignment) -> bytes | None:
     try:
         os.chdir(assignment.scratch)
     except PermissionError:
-        return _problem_bytes(
-            Problem(
-                kind="sandbox",
-                message=f"The unprivileged user {assignment.uid} may not enter {assignment.scratch}.",
-                hint="Let others enter (mode +x) every folder on the way to the output directory.",
-            )
-        )
+        return _problem_bytes(_closed_problem(assignment.scratch))
     os.environ["TMPDIR"] = assignment.scratch
     tempfile.tempdir = None
     return None
@@ -151,6 +145,9 @@ def _problem(error: BaseException, assignment: Assignment) -> Problem:
         return disk_full_problem(path, directory, assignment.needed_bytes)
     if isinstance(error, ExportError):
         return error.problem
+    closed = _closed_path(chain) if assignment.uid is not None else None
+    if closed is not None:
+        return _closed_problem(closed)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if any(_says_out_of_memory(cause) for cause in chain):
         return Problem(
@@ -161,6 +158,22 @@ def _problem(error: BaseException, assignment: Assignment) -> Problem:
     if isinstance(error, SystemExit):
         return Problem(kind="worker-exit", message=f"The model's code ended the process: {what}.")
     return Problem(kind="worker-exception", message=what)
+
+
+def _closed_path(chain: list[BaseException]) -> str | None:
+    """What the unprivileged user was refused, if that is what went wrong."""
+    # What is imported so far hides that the rest of Python's library can't be; the errors that follow are odd ones.
+    closed = next((path for path in (os.__file__, __file__) if not os.access(path, os.R_OK)), None)
+    refused = (error.filename for error in chain if isinstance(error, PermissionError) and error.filename)
+    return closed or next((os.fsdecode(path) for path in refused if not isinstance(path, int)), None)
+
+
+def _closed_problem(path: str) -> Problem:
+    return Problem(
+        kind="sandbox",
+        message=f"The unprivileged user {os.getuid()} that runs model code may not use {path}.",
+        hint="Let others read it, and enter (mode +x) every folder on the way to it.",
+    )
 
 
 def _problem_bytes(problem: Problem) -> bytes:

@@ -55,6 +55,11 @@ def test_the_tail_starts_where_the_step_did(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == ()
 
 
+def test_underlines_of_tracebacks_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text('  File "a.py", line 1\n    f(x)\n    ~^^^\nValueError: ^\n')
+    assert tail(tmp_path / "log") == ('  File "a.py", line 1', "    f(x)", "ValueError: ^")
+
+
 def test_a_huge_log_is_not_read_whole(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
         file.truncate(10 << 30)
