@@ -211,6 +211,15 @@ def token_types(request: Request) -> Array:
     return types
 
 
+@generator("bbox")
+def boxes(request: Request) -> Array:
+    """Boxes of tokens on a page, each left, top, right, bottom, up to the edge of the page; int64."""
+    edge = getattr(request.config, "max_2d_position_embeddings", 1024)
+    corners = request.random.integers(0, edge, (*request.shape("batch", "sequence"), 2, 2))
+    near_first: Array = np.sort(corners, axis=-2)
+    return near_first.reshape(*near_first.shape[:-2], 4).astype(np.int64)
+
+
 @generator("position_ids")
 def positions(request: Request) -> Array:
     """Positions counted over tokens that are not padding, as ``generate`` counts them; int64."""
@@ -255,7 +264,7 @@ def log_mel(request: Request) -> Array:
 
 @generator("pixel_values")
 def pixels(request: Request) -> Array:
-    """Images after the preprocessor: (batch, channels, height, width), float32, channels and corners distinct."""
+    """Images after the preprocessor: (batch, channels, height, width), float32."""
     shape = request.shape("batch", num_channels(request.config), *image_size(request.config))
     return request.random.uniform(-2.2, 2.7, shape).astype(np.float32)
 

@@ -48,7 +48,7 @@ class AnySizeEncoder(ImageEncoder):
 
     @property
     def outputs(self) -> Mapping[str, Axes]:
-        return super().outputs | ({"last_hidden_state": self.hidden} if self.task == "default" else {})
+        return {**super().outputs, **({"last_hidden_state": self.hidden} if self.task == "default" else {})}
 
     @property
     def smallest(self) -> tuple[int, int]:
@@ -147,7 +147,7 @@ class Detr(AnySizeEncoder):
 
     @property
     def outputs(self) -> Mapping[str, Axes]:
-        return super().outputs | ({"pred_masks": _MAP} if self.task == "image-segmentation" else {})
+        return {**super().outputs, **({"pred_masks": _MAP} if self.task == "image-segmentation" else {})}
 
 
 @register
