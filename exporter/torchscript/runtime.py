@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +84,12 @@ def open_model(path: Path) -> TorchScriptRunner:
     """
     extra = {SIGNATURE_FILE: ""}
     try:
-        module = torch.jit.load(  # type: ignore[no-untyped-call]
-            str(path), map_location="cpu", _extra_files=extra
-        )
+        with warnings.catch_warnings():
+            # Deprecated upstream and still there; this format is what was asked for.
+            warnings.simplefilter("ignore")
+            module = torch.jit.load(  # type: ignore[no-untyped-call]
+                str(path), map_location="cpu", _extra_files=extra
+            )
     except Exception as error:
         raise ExportError("not-loadable", f"PyTorch can't load {path.name}: {_reason(error)}") from error
     module.eval()
