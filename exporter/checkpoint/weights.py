@@ -133,7 +133,7 @@ def _other_architecture(
         "other-architecture",
         f"The weights in {files.path} are not those of a {files.model_type} model, which config.json says they are: "
         f"{type(model).__name__} has {found[1]} tensors, the checkpoint holds {found[0]} of them{named}.",
-        "Put the config.json and the weights of the same model together."
+        f"Put the config.json and the weights of the same model together{_trained_for(files)}."
         + (" The checkpoint names code of its own, which may lay them out differently." if files.remote_code else ""),
     )
 
