@@ -44,6 +44,8 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     modules = [name for name in sys.argv[3].split(",") if name]
+    # Nobody else's arguments: libraries that look at them would take ours for their own.
+    del sys.argv[1:]
     with control:
         try:
             for name in modules:

@@ -18,7 +18,7 @@ from exporter.manifest import Entry
 from exporter.pipeline.events import Event, StepFinished, StepStarted
 from exporter.pipeline.fetch import Fetch
 from exporter.pipeline.logs import clean
-from exporter.pipeline.pool import Call, WorkerPool
+from exporter.pipeline.pool import Call, Cancelled, WorkerPool
 from exporter.pipeline.requests import Permissions
 from exporter.pipeline.worker import disk_full_problem
 from exporter.pipeline.workspace import Workspace
@@ -99,13 +99,13 @@ class ModelSession:
             answer = action()
             status, message = verdict(answer)
             return answer
+        except (Cancelled, InterruptedError):
+            raise
         except ExportError as error:
             status, message = Status.ERROR, error.problem.message
             raise
-        except InterruptedError:
-            raise
-        except OSError as error:
-            status, message = Status.ERROR, str(error)
+        except Exception as error:
+            status, message = Status.ERROR, f"{type(error).__name__}: {error}"
             raise
         finally:
             seconds = time.monotonic() - started

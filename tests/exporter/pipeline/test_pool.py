@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +293,58 @@ def test_mapped_weights_are_no_reason_to_end_a_worker(make_pool: MakePool, ask: 
     weights = tmp_path / "weights"
     weights.write_bytes(bytes(200 << 20))
     assert ask(make_pool(memory_limit=100 << 20), "map_a_file", path=str(weights)).number == 0
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Path]:
+    """A control group whose members together may hold 300 MB."""
+    places = {
+        controllers: path
+        for _, controllers, path in (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines())
+    }
+    if "memory" in places:
+        parent, limit = Path("/sys/fs/cgroup/memory") / places["memory"].lstrip("/"), "memory.limit_in_bytes"
+    else:
+        parent, limit = Path("/sys/fs/cgroup") / places.get("", "").lstrip("/"), "memory.max"
+    group = parent / f"test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text("300000000")
+    except OSError as error:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"making a control group is not permitted here: {error}")
+    yield group
+    assert wait_until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+def test_the_kernel_takes_the_worker_and_not_the_run(memory_group: Path, tmp_path: Path) -> None:
+    """Our own limit is set out of reach, so that the kernel's comes first."""
+    here, root, output = (str(path) for path in (Path(__file__).parent, Path(__file__).parents[3], tmp_path))
+    program = (
+        "import os, sys, threading; from pathlib import Path\n"
+        f"Path({str(memory_group)!r}, 'cgroup.procs').write_text(str(os.getpid()))\n"
+        f"sys.path += [{root!r}, {here!r}]; output = Path({output!r})\n"
+        "from exporter.pipeline.limits import available_memory\n"
+        "from exporter.pipeline.pool import Call, PoolOptions, WorkerPool\n"
+        "from exporter.results import ExportError\n"
+        "import sample_steps\n"
+        "print(available_memory() <= 300_000_000)\n"
+        "def ask(step, **request):\n"
+        "    call = Call('sample_steps:' + step, sample_steps.Ask(**request), output / 'log.txt')\n"
+        "    return pool.call(call, sample_steps.Told, threading.Event())\n"
+        "with WorkerPool(PoolOptions(scratch=output, preload=(), memory_limit=1 << 40)) as pool:\n"
+        "    try:\n"
+        "        ask('eat_memory', number=1 << 30)\n"
+        "    except ExportError as error:\n"
+        "        print(error.problem.kind, error.problem.message)\n"
+        "    print(ask('echo', text='still here').text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    limited, told, after = done.stdout.splitlines()
+    assert (limited, after) == ("True", "still here")
+    assert told.startswith("out-of-memory The kernel killed the worker")
 
 
 def test_an_allocation_that_fails(pool: WorkerPool, ask: Ask) -> None:

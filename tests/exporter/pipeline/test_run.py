@@ -331,6 +331,26 @@ def test_a_model_that_is_not_on_the_hub(tmp_path: Path, run_options: RunOptions)
     assert model.problem.kind == "hub-not-found"
 
 
+def test_a_bug_of_ours_is_one_model_s_error(tmp_path: Path, run_options: RunOptions) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "export.yml").write_text(
+        "version: 1\nmodels:\n- {name: x, model: org/model}\n- {name: y, model: ./local, formats: [onnx]}\n"
+    )
+
+    def fetch(model: str, revision: str, allow_remote_code: bool) -> Fetched:
+        raise KeyError("unforeseen")
+
+    events: list[Event] = []
+    report = run(load([tmp_path / "export.yml"]).entries, replace(run_options, fetch=fetch), events.append)
+    broken, fine = report.models
+    assert fine.status is Status.PASSED
+    assert broken.problem is not None
+    assert (broken.problem.kind, broken.problem.message) == ("bug", "KeyError: 'unforeseen'")
+    assert "Traceback" in (run_options.output_directory / "x/log.txt").read_text()
+    (ended,) = [event for event in events if isinstance(event, StepFinished) and event.model == "x"]
+    assert (ended.status, ended.message) == (Status.ERROR, "KeyError: 'unforeseen'")
+
+
 # Interruptions
 
 
