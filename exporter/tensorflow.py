@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -64,7 +64,7 @@ _LEVELS = (2, 0)
 # Far above any model; hard links can make a small file endless, in breadth or in depth.
 _MAX_OBJECTS = 200_000
 _MAX_PATH = 1_000
-_MAX_NAMED = 5
+_MAX_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,12 @@ class _Weight:
         return tuple(self.data.shape[axis] for axis in self.axes)
 
     def __str__(self) -> str:
-        return f"{_short(self.path)} {tuple(self.data.shape)}"
+        return f"{_short(self.path)} {tuple(self.data.shape)} of {self.data.dtype}"
 
 
 _Names = tuple[str, ...]  # what a weight may be called in the model, the likeliest first
 _Placed = tuple[_Weight, str]
+_Item = TypeVar("_Item")
 
 
 def load_into(model: PreTrainedModel, folder: Path) -> tuple[str, ...]:
@@ -127,13 +128,10 @@ def load_into(model: PreTrainedModel, folder: Path) -> tuple[str, ...]:
         lost = {weight: names[weight] for weight in homeless if not homes.ignore(names[weight])}
         _refuse_leftovers(model, homes, placed, lost)
         untied = _fill(model, homes, placed)
-    notes = []
-    if unused:
-        left_out = _listed([str(weight) for weight in unused])
-        notes.append(f"{type(model).__name__} has no use for TensorFlow weights ({len(unused)}): {left_out}.")
-    if untied:
-        notes.append(f"Not tied, since the checkpoint holds values of its own for it: {_listed(untied)}.")
-    return tuple(notes)
+    return (
+        *_some(f"TensorFlow weights that {type(model).__name__} has no use for", unused, str),
+        *_some("tied in the model, but with values of its own in the checkpoint, and so not tied", untied, str),
+    )
 
 
 class _Homes:
@@ -187,7 +185,8 @@ class _Homes:
         return empty
 
     def told(self, name: str) -> str:
-        return f"{name} {tuple(self.tensors[name].shape)}"
+        """A tensor for a person to read."""
+        return f"{name} {tuple(self.tensors[name].shape)} of {self.tensors[name].dtype}"
 
     def _today(self, name: str) -> str:
         if name not in self._current:
@@ -245,11 +244,9 @@ def _datasets(file: Path, content: Any) -> Iterator[tuple[str, Any]]:
         prefix, group = pending.pop()
         for name in group:
             objects += 1
-            if objects > _MAX_OBJECTS:
-                raise ExportError(
-                    "bad-weights", f"{file} holds more than {_MAX_OBJECTS:,} objects; no checkpoint does."
-                )
             path = f"{prefix}{name}"
+            if objects > _MAX_OBJECTS or len(path) > _MAX_PATH:
+                raise ExportError("bad-weights", f"{file} holds more groups than any checkpoint, at {_short(path)}.")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ExportError("bad-weights", f"{file}: {_short(path)} is a link to somewhere else, not a weight.")
             item = group[name]
@@ -371,22 +368,26 @@ def _refuse_leftovers(
     """Raise unless weights and parameters fit together one to one; what doesn't is named on both sides."""
     misfits = [(weight, home) for weight, home in placed if not _fits(weight, homes.tensors[home])]
     empty = homes.without(home for _, home in placed)
-    found = {
-        "weights without a home": [f"{weight}, {_nearest(names[0], homes)}" for weight, names in lost.items()],
-        "parameters without a weight": [f"{homes.told(name)}, expected {_expected(name, placed)}" for name in empty],
-        "weights of another shape or type than their home": [
-            f"{weight} of {weight.data.dtype} for {homes.told(home)} of {homes.tensors[home].dtype}"
-            for weight, home in misfits
-        ],
-    }
-    if not any(found.values()):
+    found = [
+        *_some("weights without a home", list(lost), lambda weight: f"{weight}, {_nearest(lost[weight][0], homes)}"),
+        *_some(
+            "parameters without a weight",
+            empty,
+            lambda name: f"{homes.told(name)}, expected {_expected(name, placed)}",
+        ),
+        *_some(
+            "weights of another shape or type than their home",
+            misfits,
+            lambda pair: f"{pair[0]} for {homes.told(pair[1])}",
+        ),
+    ]
+    if not found:
         return
     name, named = type(model).__name__, model.config.architectures or []
     hint = "Put the config.json and the weights of the same model together."
     if named and name not in named:
         hint = f"config.json names {', '.join(named)}; choose the task of that class."
-    told = "; ".join(f"{what} ({len(items)}): {_listed(items)}" for what, items in found.items() if items)
-    raise ExportError("tensorflow-weights", f"The TensorFlow checkpoint does not fit {name}: {told}.", hint)
+    raise ExportError("tensorflow-weights", f"The TensorFlow checkpoint does not fit {name}: {'; '.join(found)}.", hint)
 
 
 def _nearest(name: str, homes: _Homes) -> str:
@@ -403,9 +404,10 @@ def _expected(name: str, placed: Sequence[_Placed]) -> str:
     return f"…/{name.replace('.', '/')}:0"
 
 
-def _listed(items: Sequence[str]) -> str:
-    more = len(items) - _MAX_NAMED
-    return ", ".join(items[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _some(what: str, items: Sequence[_Item], tell: Callable[[_Item], str]) -> list[str]:
+    """One line that counts the items and tells the first few; none where there are none."""
+    more = f" and {len(items) - _MAX_TOLD} more" if len(items) > _MAX_TOLD else ""
+    return [f"{what} ({len(items)}): {', '.join(map(tell, items[:_MAX_TOLD]))}{more}"] if items else []
 
 
 def _short(text: str) -> str:
