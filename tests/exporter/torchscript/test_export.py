@@ -124,7 +124,7 @@ def test_the_default_length_is_the_models_maximum_where_that_is_short(tmp_path: 
 def test_what_is_no_torchscript_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
     path.write_bytes(content)
-    with pytest.raises(ExportError, match="can't load m.pt"):
+    with pytest.raises(ExportError, match=r"can't load m\.pt"):
         open_model(path)
 
 
