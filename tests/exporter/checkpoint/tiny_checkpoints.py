@@ -47,6 +47,11 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def remove_weight(folder: Path, name: str) -> None:
+    """Remove a tensor, which must be there, from ``model.safetensors``."""
+    edit_weights(folder, lambda tensors: tensors.__delitem__(name))
+
+
 def pickle_weights(folder: Path, **options: Any) -> Path:
     """Turn ``model.safetensors`` into ``pytorch_model.bin``; returns that."""
     tensors = load_file(folder / "model.safetensors")
