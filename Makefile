@@ -11,6 +11,8 @@ INSTALLED := $(VENV)/.installed
 DEMO_MODEL := examples/minilm/model
 
 export HF_HUB_OFFLINE = 1
+# ONNX Runtime reports model and graph names to its makers unless told not to.
+export ORT_DISABLE_TELEMETRY = 1
 
 .PHONY: help demo test lint typecheck walls format coverage clean
 
