@@ -11,7 +11,7 @@ from exporter.pipeline.messages import ExportReply
 from exporter.pipeline.pool import Cancelled
 from exporter.pipeline.requests import Requests, WorkerFormat
 from exporter.pipeline.session import ModelSession
-from exporter.results import Attempt, FormatResult, Problem, Status, Validation
+from exporter.results import Attempt, FormatResult, Problem, SavedFile, Status, Validation
 
 __all__ = ["convert"]
 
@@ -144,16 +144,26 @@ def _settle(best: _Try, model: ModelSession) -> FormatResult:
     try:
         if best.staged is not None and result.status in _GOOD:
             files = workspace.place(best.staged, name, result.format, model.session.cancelled)
-            return result.model_copy(update={"files": files})
+            return _placed(result, best.staged, files, model)
         workspace.set_aside(name, result.format)
         if best.staged is not None:
             files = workspace.place_failed(best.staged, name, result.format, model.session.cancelled)
-            return result.model_copy(update={"files": files})
+            return _placed(result, best.staged, files, model)
     except InterruptedError:
         raise
     except Exception as error:
         return result.model_copy(update={"status": Status.ERROR, "problem": model.problem(error)})
     return result
+
+
+def _placed(result: FormatResult, staged: Path, files: tuple[SavedFile, ...], model: ModelSession) -> FormatResult:
+    """The result of an artifact that is where users find it; until now the judge knew only where it was made."""
+    validation = result.validation
+    if validation is not None and files:
+        place = model.session.workspace.directory / Path(files[0].path).parent
+        log = tuple(line.replace(str(staged), str(place)) for line in validation.log)
+        validation = validation.model_copy(update={"log": log})
+    return result.model_copy(update={"files": files, "validation": validation})
 
 
 def _status(validation: Validation) -> Status:
