@@ -68,7 +68,10 @@ def judge(question: Question, json_file: Path | None) -> Exit:
 
 
 def _ask(request: ValidateRequest) -> Validation:
-    with tempfile.TemporaryDirectory(prefix="export-action-") as scratch, WorkerPool(PoolOptions(Path(scratch))) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="export-action-") as scratch,
+        WorkerPool(PoolOptions(Path(scratch))) as pool,
+    ):
         call = Call("exporter.pipeline.steps:validate", request, Path(scratch) / "log.txt")
         return pool.call(call, Validation, threading.Event())
 

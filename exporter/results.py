@@ -29,6 +29,7 @@ __all__ = [
     "Status",
     "TensorInfo",
     "Tolerance",
+    "Unchanged",
     "Validation",
     "combine",
     "json_schema",
@@ -273,12 +274,27 @@ class ModelResult(Record):
     seconds: float = 0.0
 
 
+class Unchanged(Record):
+    """An entry that was left out of the run, because nothing that it is made from differs from an earlier commit.
+
+    Attributes:
+        status: Its last verdict; `unverified` when there is none.
+        since: Where that verdict is from, such as ``main@def5678``.
+    """
+
+    name: str
+    model: str
+    status: Status
+    since: str = ""
+
+
 class Report(Record):
-    """Content of ``export-report.json``."""
+    """Content of ``export-report.json``; `status` is about `models`, not about what is unchanged."""
 
     schema_version: int = SCHEMA_VERSION
     status: Status
     models: tuple[ModelResult, ...] = ()
+    unchanged: tuple[Unchanged, ...] = ()
     versions: dict[str, str] = {}
     commit: str = ""
     started: str = ""
