@@ -38,6 +38,8 @@ __all__ = [
 SUMMARY_BYTES = 1024 * 1024  # the runner drops a larger summary as a whole
 OUTPUT_BYTES = 1_000_000  # all outputs of a job together, counted in UTF-16
 
+_LONGEST_LINE = 65_536
+
 END_GROUP = "::endgroup::"
 
 
@@ -122,6 +124,8 @@ class ForeignText:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._print(line)
+        if len(self._rest) > _LONGEST_LINE:
+            self.close()
 
     def close(self) -> None:
         """Write an unfinished line; the stream stays open."""

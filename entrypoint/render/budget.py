@@ -13,7 +13,7 @@ __all__ = ["CHECK", "COMMENT", "SUMMARY", "UNLIMITED", "Extent", "Limit", "fit"]
 
 
 def _utf16_units(text: str) -> int:
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le")) // 2
 
 
 def _utf8_bytes(text: str) -> int:

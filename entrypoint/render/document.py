@@ -6,7 +6,9 @@ module goes through `entrypoint.render.escape`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 from entrypoint.render import budget, facts, tables, units
 from entrypoint.render.budget import Extent, Limit
@@ -21,10 +23,13 @@ __all__ = ["check", "comment", "markdown", "marker", "summary"]
 # More rows of what passed than this, and they wait behind a fold.
 _OPEN_ROWS = 20
 _NOTES = 20
+_REMARKS = 20
 _VERSIONS = 20
 _LINES_OF_LOG = 20
 _REASON = 240
 _MESSAGE = 4_000
+
+_Said = TypeVar("_Said")
 
 
 def marker(key_: str) -> str:
@@ -67,10 +72,14 @@ class _Page:
         self._context = context or CommentContext(key="")
         self._placed = context is not None
         self._heading = heading
+        self._verdict = facts.verdict(report, self._context.unchanged)
         self._table = table
         rows = facts.rows(report)
         self._failures = [row for row in rows if not row.quiet]
         self._passed = [row for row in rows if row.quiet]
+        # Several renderings may be tried before one fits; their rows and details are the same.
+        self._cells_of = _once(self._cells)
+        self._details_of = _once(self._details)
 
     @property
     def loud(self) -> int:
@@ -82,8 +91,7 @@ class _Page:
         return "\n\n".join(block for block in self._blocks(extent) if block) + "\n"
 
     def _blocks(self, extent: Extent) -> Iterator[str]:
-        verdict = facts.verdict(self._report, self._context.unchanged)
-        yield f"{self._heading} {verdict.icon} {verdict.text}"
+        yield f"{self._heading} {self._verdict.icon} {self._verdict.text}"
         yield _bullets(self._notes())
         yield self._left_out(extent)
         failures = self._failures[: extent.failing_rows]
@@ -92,7 +100,7 @@ class _Page:
         if failures or unfolded:
             yield self._rows([*failures, *unfolded])
         for row in failures[: extent.failing_details]:
-            yield self._details(row)
+            yield self._details_of(row)
         if passed and not unfolded:
             yield _fold(f"{ICONS[Status.PASSED]} passed: {units.count(len(passed), 'artifact')}", self._rows(passed))
         if passed and extent.passing_details:
@@ -103,8 +111,7 @@ class _Page:
 
     def _notes(self) -> list[str]:
         notes = (*self._report.notes, *self._context.notes)
-        shown = [prose(note) for note in notes[:_NOTES]]
-        return [*shown, f"and {units.count(len(notes) - _NOTES, 'more note')}"] if len(notes) > _NOTES else shown
+        return _first(_NOTES, map(prose, notes))
 
     def _left_out(self, extent: Extent) -> str:
         """One sentence about what this rendering does not show; empty when it shows everything."""
@@ -141,7 +148,7 @@ class _Page:
         baseline = self._context.baseline
         if baseline is not None:
             columns.insert(6, Column("Change", numeric=True))
-        cells = [self._cells(row) for row in rows]
+        cells = [self._cells_of(row) for row in rows]
         return self._table(columns, cells)
 
     def _cells(self, row: Row) -> list[str]:
@@ -186,7 +193,7 @@ class _Page:
             yield f"**What to do:** {prose(problem.hint, _MESSAGE)}"
         if row.validation is not None:
             yield self._outputs(facts.output_summaries(row.validation))
-        yield _bullets(list(_remarks(row)))
+        yield _bullets(_first(_REMARKS, _remarks(row)))
         if problem is not None and problem.log:
             yield "Last lines of its log:\n\n" + fence(problem.log[-_LINES_OF_LOG:])
 
@@ -224,7 +231,7 @@ class _Page:
                     f"{code(row.model.name)} {prose(facts.format_label(row.result))}: {remark}"
                     for row in rows
                     if row.result
-                    for remark in _remarks(row)
+                    for remark in _first(_REMARKS, _remarks(row))
                 ]
             )
         )
@@ -275,6 +282,24 @@ class _Page:
         if self._report.seconds:
             parts.append(f"took {units.seconds(self._report.seconds)}")
         return f"<sub>{' · '.join(parts)}</sub>"
+
+
+def _once(say: Callable[[Row], _Said]) -> Callable[[Row], _Said]:
+    """`say`, computed once for a row: for as long as the row lives, its identity is the key."""
+    said: dict[int, _Said] = {}
+
+    def remembered(row: Row) -> _Said:
+        if id(row) not in said:
+            said[id(row)] = say(row)
+        return said[id(row)]
+
+    return remembered
+
+
+def _first(number: int, items: Iterable[str]) -> list[str]:
+    """The first so many, and a word when there are more; those are not even made."""
+    found = list(islice(items, number + 1))
+    return [*found[:number], "and more"] if len(found) > number else found
 
 
 def _bullets(items: Iterable[str]) -> str:

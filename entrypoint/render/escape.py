@@ -53,7 +53,7 @@ def _escape_character(character: str) -> str:
 
 
 def _show_invisible(text: str) -> str:
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and not _IGNORABLE.search(text):
         return text
     shown = "".join(char if char.isprintable() else _escape_character(char) for char in text)
     return _IGNORABLE.sub(lambda match: _escape_character(match.group()), shown)
@@ -73,13 +73,19 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def _shown(text: str, limit: int) -> str:
+    """`text` visible and short. What is far beyond the limit is not even looked at: there may be megabytes of it."""
+    start = text[: 4 * limit]
+    return shorten(visible(start) + ("…" if len(start) < len(text) else ""), limit)
+
+
 def _longest_run(text: str, character: str) -> int:
     return max((len(run) for run in re.findall(re.escape(character) + "+", text)), default=0)
 
 
 def code(text: str, limit: int = NAME_LIMIT) -> str:
     """A Markdown code span. In a table the cell still has to go through `cell`."""
-    shown = shorten(visible(text), limit)
+    shown = _shown(text, limit)
     if not shown:
         return "(empty)"
     ticks = "`" * (_longest_run(shown, "`") + 1)
@@ -90,7 +96,7 @@ def code(text: str, limit: int = NAME_LIMIT) -> str:
 
 def html_code(text: str, limit: int = NAME_LIMIT) -> str:
     """Code inside an HTML block such as ``<summary>``, where Markdown is not read."""
-    shown = shorten(visible(text), limit)
+    shown = _shown(text, limit)
     return f"<code>{_html_entities(shown)}</code>" if shown else "(empty)"
 
 
@@ -157,7 +163,7 @@ def _joined(pieces: Iterable[_Piece]) -> list[_Piece]:
 
 
 def _sentence(text: str, limit: int, as_code: Callable[[str], str]) -> str:
-    pieces = _pieces(shorten(visible(text), limit))
+    pieces = _pieces(_shown(text, limit))
     if pieces and not pieces[0].coded:
         first = pieces[0].written(as_code)
         # At the start of a line these would open a list, a rule or a heading.
@@ -183,12 +189,12 @@ def cell(inline: str) -> str:
 
 def fence(lines: Iterable[str], info: str = "text", width: int = 400) -> str:
     """A fenced block; every line is at most `width` characters, tabs stay, and no line can close the fence."""
-    shown = [shorten("\t".join(map(_show_invisible, line.split("\t"))), width) for line in _split_lines(lines)]
+    shown = [shorten("\t".join(map(_show_invisible, line[: width + 1].split("\t"))), width) for line in _split(lines)]
     ticks = "`" * max(3, max((_longest_run(line, "`") for line in shown), default=0) + 1)
     return "\n".join([f"{ticks}{info}", *shown, ticks])
 
 
-def _split_lines(lines: Iterable[str]) -> Iterable[str]:
+def _split(lines: Iterable[str]) -> Iterable[str]:
     for line in lines:
         yield from re.split(r"\r\n|\r|\n", line)
 

@@ -30,7 +30,8 @@ FRAGMENTS = (
 
 
 _PIECE = st.one_of(st.sampled_from(FRAGMENTS), st.text(st.characters(exclude_categories=()), max_size=6))
-HOSTILE = st.deferred(lambda: st.lists(_PIECE, max_size=8).map("".join))
+_PIECES = st.lists(_PIECE, max_size=8)
+HOSTILE = st.deferred(lambda: st.one_of(_PIECES.map("".join), _PIECES.map(" ".join), st.sampled_from(FRAGMENTS)))
 
 
 @pytest.fixture

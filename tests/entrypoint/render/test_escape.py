@@ -74,6 +74,18 @@ def test_prose_has_no_structure_and_no_links(
     assert page.links == page.comments == []
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["@octo-org/team", "a@e.example", "#1", "o/r#2", "GH-3", "www.e.example", "https://e.example", ":tada:", "$x$"],
+)
+@pytest.mark.parametrize("around", ["{}", "({}),", "'{}'", "a {} b", "a/{}", "{}b"])
+def test_what_github_makes_alive_is_code(word: str, around: str, github: Github) -> None:
+    page = github(f"{escape.prose(around.format(word))}\n")
+    assert page.active == []
+    assert page.links == []
+    assert word.strip(":") in "".join(page.code)
+
+
 @given(data=st.data())
 @steady
 def test_summary_line_is_only_that(data: st.DataObject, hostile: SearchStrategy[str], github: Github) -> None:
@@ -97,6 +109,11 @@ def test_fence_holds_everything(data: st.DataObject, hostile: SearchStrategy[str
     page.code[0].encode()
 
 
+@pytest.mark.parametrize("line", ["```", "````` ", "~~~"])
+def test_no_line_closes_a_fence(line: str, github: Github) -> None:
+    assert github(escape.fence(["a", line, "b"])).code == [f"a\n{line}\nb\n"]
+
+
 @given(data=st.data())
 @steady
 def test_key_stays_in_its_comment(data: st.DataObject, hostile: SearchStrategy[str], github: Github) -> None:
@@ -109,6 +126,7 @@ def test_key_stays_in_its_comment(data: st.DataObject, hostile: SearchStrategy[s
 
 def test_long_keys_stay_apart() -> None:
     assert escape.key("a" * 500) != escape.key("a" * 501)
+    assert escape.key(escape.key("a" * 500)) != escape.key("a" * 500)
 
 
 @given(data=st.data())
@@ -119,6 +137,11 @@ def test_link_leads_where_it_says_or_nowhere(data: st.DataObject, hostile: Searc
     assert page.prose == "here\n"
     assert page.tags in (["p"], ["p", "a"])
     assert all(url.startswith(("http://", "https://")) for url in page.links)
+
+
+@pytest.mark.parametrize("url", ["https://e.example/\ud800", "https://e.example/\x00", "https://[", "//e.example", ""])
+def test_what_is_no_address_is_no_link(url: str) -> None:
+    assert escape.link("run", url) == "run"
 
 
 def test_a_run_url_is_linked_as_it_is() -> None:
@@ -148,7 +171,9 @@ def test_no_log_line_is_a_command(data: st.DataObject, hostile: SearchStrategy[s
     line.encode()
 
 
-@pytest.mark.parametrize("line", ["::error::x", " \t::add-mask::x", "a ##[group]x", "#\u200b#[error]", "\u00ad::x::"])
+@pytest.mark.parametrize(
+    "line", ["::error::x", " \t::add-mask::x", "a ##[group]x", "#\u200b#[error]", "\u00ad::x::", "#\u034f#[error]"]
+)
 def test_the_runner_would_have_seen_a_command(line: str) -> None:
     assert is_command(line)
     assert not is_command(escape.log_line(line))
