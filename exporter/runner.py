@@ -28,6 +28,7 @@ class Contract:
         opset: Version of the default operator set; None for a format that has none.
         parameter_bytes: Bytes of weights as stored, each stored copy counted.
         unused_inputs: Declared inputs that nothing in the graph reads.
+        same_kernels: Whether the runtime runs eager's own kernels, so that results should agree to the bit.
         checks: Structural checks that only the format can make (``onnx.checker``, external data complete and below
             the folder, shapes that can be inferred ...), each with a reason when it failed.
     """
@@ -36,6 +37,7 @@ class Contract:
     opset: int | None
     parameter_bytes: int
     unused_inputs: tuple[str, ...] = ()
+    same_kernels: bool = False
     checks: tuple[Check, ...] = ()
 
 

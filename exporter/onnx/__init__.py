@@ -8,6 +8,7 @@ from typing import Any
 from exporter.onnx.config import OnnxConfig, OnnxConfigWithPast, OnnxSeq2SeqConfigWithPast
 from exporter.onnx.convert import OutputMatchError, export, validate_model_outputs
 from exporter.onnx.custom import load_custom_config
+from exporter.onnx.double import open_double
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph, export_graphs
 from exporter.onnx.ready import READY_CLASSES, ready_class
 from exporter.onnx.runtime import OnnxRunner, open_model
@@ -23,6 +24,7 @@ __all__ = [
     "export",
     "export_graph",
     "export_graphs",
+    "open_double",
     "load_custom_config",
     "open_model",
     "validate_model_outputs",

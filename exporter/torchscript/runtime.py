@@ -56,6 +56,7 @@ class TorchScriptRunner:
         return Contract(
             files=(self._path,),
             opset=None,
+            same_kernels=True,
             parameter_bytes=sum(storage.nbytes() for storage in storages.values()),
             unused_inputs=tuple(value.debugName() for value in _arguments(self._module) if not value.uses()),
         )

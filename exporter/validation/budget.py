@@ -33,16 +33,18 @@ class Floor:
         relative: Largest distance between two precisions of eager, in units of the output's largest value.
         smallest: What the data type can't tell apart; a floor that was lucky is lifted to this.
         factor: Multiple that passes.
+        scale: Largest value in any case, for one in which the output is all zero.
     """
 
     relative: float
     smallest: float = float(np.finfo(np.float32).eps)
     factor: float = FACTOR
+    scale: float = 0.0
 
-    def tolerance(self, scale: float) -> Tolerance:
+    def tolerance(self, scale: float, factor: float | None = None) -> Tolerance:
         """What a difference in an output whose largest value is `scale` is held against."""
-        floor = max(self.relative, self.smallest) * scale
-        return Tolerance(atol=floor * self.factor, rtol=0.0, source="measured", floor=floor, factor=self.factor)
+        floor, factor = max(self.relative, self.smallest) * (scale or self.scale), factor or self.factor
+        return Tolerance(atol=floor * factor, rtol=0.0, source="measured", floor=floor, factor=factor)
 
 
 def magnitude(values: Array, counts: Array) -> float:

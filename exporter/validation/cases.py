@@ -90,7 +90,8 @@ def plan(graph: Graph, base: Mapping[str, int], config: Any, seed: int = 0) -> t
     """
     fitted: dict[str, Case] = {}
     for case in _proposed(graph, base, windows(config), getattr(config, "vocab_size", None)):
-        sizes = _fit(graph, case.sizes)
+        # What was traced stays as it is: a file may promise nothing else.
+        sizes = dict(base) if case.sizes == base else _fit(graph, case.sizes)
         same = any(
             (each.sizes, each.mask, each.vocabulary) == (sizes, case.mask, case.vocabulary) for each in fitted.values()
         )

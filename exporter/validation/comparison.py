@@ -61,7 +61,9 @@ def _values(expected: Expectation, actual: Array) -> dict[str, Any]:
         # Equal infinities differ by nothing, nor do stand-ins for them, which depend on the precision; NaN stays NaN.
         same = (wanted == given) | ((np.minimum(np.abs(wanted), np.abs(given)) > LARGEST) & (wanted * given > 0))
         error = np.where(same, 0.0, np.abs(wanted - given))
-        allowed = tolerance.atol + tolerance.rtol * np.abs(np.where(np.isfinite(wanted), wanted, 0.0))
+        # Whole numbers and truth values are right or wrong.
+        atol = tolerance.atol if reference.dtype.kind == "f" else 0.0
+        allowed = atol + tolerance.rtol * np.abs(np.where(np.isfinite(wanted), wanted, 0.0))
     ranked = np.where(counts, np.where(np.isnan(error), np.inf, error) - allowed, -np.inf)
     worst = tuple(int(index) for index in np.unravel_index(int(ranked.argmax()), ranked.shape))
     counted = error[counts]

@@ -1,59 +1,42 @@
-"""From a file to a verdict: every case is run in the file and in eager, and every difference held against rounding."""
+"""From files to a verdict: every case runs in the file and in eager, and every difference is held against rounding."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from exporter.architectures import Graph
 from exporter.inputs import trace_sizes
-from exporter.results import (
-    CaseResult,
-    Check,
-    ExportError,
-    OutputComparison,
-    Status,
-    Tolerance,
-    Validation,
-    combine,
-)
-from exporter.runner import Array
-from exporter.validation.budget import Floor, distance, magnitude
+from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
+from exporter.runner import Runner
+from exporter.validation.budget import FACTOR
 from exporter.validation.cases import Case, inputs_of, plan
-from exporter.validation.comparison import Expectation, compare
 from exporter.validation.contract import contract_checks, contract_notes
 from exporter.validation.interface import Interface, match
 from exporter.validation.log import lines
-from exporter.validation.positions import counting
 from exporter.validation.reference import Reference
+from exporter.validation.relations import Arrays, Laboratory, check_relations
+from exporter.validation.runs import Run, Tolerances, compared, floors_of, run_case, run_file, without_flips
 from exporter.validation.subject import Artifact, Settings, Subject
+from exporter.validation.weights import WeightReport, compare_weights
 
 __all__ = ["validate_artifact"]
 
+# Cases that are also run in other ways: small ones that between them use every axis and mask.
+_AGAIN = ("traced", "together", "mask-right", "mask-left", "past_sequence=0", "step-mask-left")
 
-@dataclass(frozen=True)
-class Run:
-    """What eager and the file gave for one case.
+UNOPTIMISED, FLOAT64 = "@unoptimised", "@float64"
 
-    Attributes:
-        case: The case.
-        arrays: Its inputs.
-        eager: Outputs of eager in float32.
-        exact: Outputs of eager in float64; None where that wasn't run.
-        given: Outputs of the file; None where the runtime refused.
-        refused: Why it refused.
-        seconds: Time of all of it.
-    """
+FLOAT64_FACTOR = 0.3
+"""Multiple of the float32 floor that a graph may be off when it is computed in float64, if it holds no numbers but the
+checkpoint's. Healthy graphs stay below 0.07: what remains are scalar constants that were stored in float32."""
 
-    case: Case
-    arrays: Mapping[str, Array]
-    eager: Mapping[str, Array]
-    exact: Mapping[str, Array] | None
-    given: Mapping[str, Array] | None
-    refused: str = ""
-    seconds: float = 0.0
+FLOAT64_FACTOR_COMPUTED = 2.0
+"""The same for a graph with tensors that its exporter computed in float32, such as folded position tables."""
+
+SAME_KERNELS_FACTOR = 0.5
+"""Multiple of the floor for a format that runs eager's own kernels: healthy files agree to the bit."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,6 @@ class Verdict:
     cases: tuple[CaseResult, ...]
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
-    tolerance: Tolerance | None = None
     log: tuple[str, ...] = ()
 
 
@@ -85,15 +67,13 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
     checks = tuple(check for verdict in verdicts for check in verdict.checks)
     cases = tuple(case for verdict in verdicts for case in verdict.cases)
     if settings.case and not cases:
-        raise ExportError("no-such-case", f"no case is called {settings.case!r}.")
+        raise ExportError("no-such-case", f"no case is called {settings.case!r}, or none that this file promises.")
     status = combine([*(each.status for each in checks), *(each.status for each in cases)])
     return Validation(
         status=status,
         checks=checks,
         cases=cases,
-        tolerance=max(
-            (each.tolerance for each in verdicts if each.tolerance), key=lambda each: each.atol, default=None
-        ),
+        tolerance=_shown(cases),
         notes=_unique(note for verdict in verdicts for note in verdict.notes),
         left_out=_unique(name for verdict in verdicts for name in verdict.left_out),
         replay=_replay(subject, cases) if status is not Status.PASSED else "",
@@ -104,7 +84,7 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
 
 @dataclass
 class FileJudge:
-    """Judges one file; keeps the session and the references that its cases share.
+    """Judges one file; holds the session and the references that its cases share.
 
     Attributes:
         subject: The model and its format.
@@ -112,7 +92,8 @@ class FileJudge:
         artifact: The file.
         reference: Eager models.
         notes: What a reader should know; grows while cases run.
-        refusals: Why eager refused, by case.
+        left_out: What was not done, and why.
+        refusals: Cases that eager refused.
     """
 
     subject: Subject
@@ -120,133 +101,185 @@ class FileJudge:
     artifact: Artifact
     reference: Reference
     notes: list[str] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
 
     def verdict(self) -> Verdict:
         """All of the evidence."""
-        runner, asked = self.artifact.open(), self.subject.asked
-        interface = match(self.artifact.graph, runner, asked, self.reference.model)
-        contract = runner.contract()
-        checks = [*interface.checks, *contract_checks(interface, contract, asked)]
-        self.notes += [*interface.notes, *contract_notes(interface, contract, asked)]
+        checks = [*self.interface.checks, *self._contract()]
+        self.notes += self.interface.notes
         cases: list[CaseResult] = []
-        if interface.outputs:
-            cases = list(self._judged(interface))
+        if self.interface.outputs:
+            runs = without_flips(self.interface.graph, self._runs(precise=True))
+            tolerances = self._tolerances(runs)
+            cases += [compared(self.interface.graph, run, tolerances) for run in runs]
+            cases += [compared(self.interface.graph, run, tolerances) for run in self._runs(precise=False)]
+            cases += self._unoptimised(runs, tolerances)
+            cases += self._float64(runs, tolerances)
+            cases = [case for case in cases if self._wanted(case.case)]
+            checks += self._relations(runs, tolerances)
+            checks += self._other_sizes(tolerances)
+            if not runs:
+                checks.append(
+                    Check(name="cases", status=Status.FAILED, message="the file promises the sizes of no case")
+                )
         if self.refusals:
-            self.notes.append("the eager model itself refuses: " + ", ".join(sorted(self.refusals)))
-        path = str(self.artifact.path)
+            self.notes.append("the eager model itself refuses: " + ", ".join(self.refusals))
         return Verdict(
             checks=tuple(checks),
             cases=tuple(cases),
             notes=tuple(self.notes),
-            tolerance=_largest(cases),
-            log=lines(self.subject.format, checks, cases, path),
+            left_out=tuple(self.left_out),
+            log=lines(self.subject.format, checks, cases, str(self.artifact.path)),
         )
 
-    def _judged(self, interface: Interface) -> Iterator[CaseResult]:
-        """Small cases first: they give the noise floor that the others are held against."""
-        graph = interface.graph
-        base = trace_sizes(graph) | interface.static | dict(self.artifact.traced)
-        config = self.subject.architecture.config
-        planned = [
-            case
-            for case in plan(graph, {axis: base[axis] for axis in trace_sizes(graph)}, config, self.settings.seed)
-            if not self.settings.case or case.name == self.settings.case
-        ]
-        # A replayed case needs a floor too, which the traced case gives.
-        runs = [run for case in planned if case.precise and (run := self._run(interface, case))]
-        floors = _floors(graph, runs)
-        for run in runs:
-            yield self._compared(graph, run, floors)
-        for case in planned:
-            if not case.precise and (long := self._run(interface, case)):
-                yield self._compared(graph, long, floors)
+    @cached_property
+    def interface(self) -> Interface:
+        """The file, opened, in the graph's names."""
+        return match(self.artifact.graph, self.artifact.open(), self.subject.asked, self.reference.model)
 
-    def _run(self, interface: Interface, case: Case) -> Run | None:
-        """A case in eager and in the file; None where eager refuses it or the file doesn't promise its sizes."""
-        started = time.monotonic()
-        graph = interface.graph
-        arrays = inputs_of(case, graph, self.subject.architecture.config)
-        if not interface.promises(arrays):
-            return None
-        try:
-            eager = self.reference.run(graph, arrays)
-        except ExportError as error:
-            if error.problem.kind != "eager-refuses" or case.name == "traced":
-                raise
-            self.refusals[case.name] = error.problem.message
-            return None
-        exact = self.reference.run64(graph, arrays) if case.precise else None
-        run = Run(case, arrays, eager, exact, None)
-        try:
-            run = replace(run, given=interface.run(arrays))
-        except ExportError as error:
-            run = replace(run, refused=error.problem.message)
-        return replace(run, seconds=time.monotonic() - started)
+    @cached_property
+    def weights(self) -> WeightReport:
+        """What the file stores."""
+        return compare_weights(self.interface.runner.weights(), self.reference.model)
 
-    def _compared(self, graph: Graph, run: Run, floors: Mapping[str, Floor]) -> CaseResult:
-        facts: dict[str, Any] = {
-            "case": run.case.name,
-            "sizes": dict(run.case.sizes),
-            "mask": run.case.mask,
-            "seed": run.case.seed,
-            "seconds": run.seconds,
-        }
-        if run.given is None:
-            return CaseResult(**facts, status=Status.FAILED, message=run.refused)
-        outputs = tuple(self._output(graph, run, name, floors[name]) for name in graph.outputs)
-        return CaseResult(**facts, status=combine(each.status for each in outputs), outputs=outputs)
+    @cached_property
+    def planned(self) -> tuple[tuple[Case, Arrays], ...]:
+        """Every case with its inputs."""
+        graph, config = self.interface.graph, self.subject.architecture.config
+        usual = trace_sizes(graph)
+        base = {**usual, **self.interface.static, **self.artifact.traced}
+        cases = plan(graph, {axis: base[axis] for axis in usual}, config, self.settings.seed)
+        return tuple((case, inputs_of(case, graph, config)) for case in cases)
 
-    def _output(self, graph: Graph, run: Run, name: str, floor: Floor) -> OutputComparison:
-        eager = run.eager[name]
-        counts = counting(graph, run.arrays, name, eager.shape)
-        assert run.given is not None
-        wanted = run.eager if self._explicit or run.exact is None else run.exact
-        expectation = Expectation(
-            output=name,
-            reference=wanted[name],
-            counts=counts,
-            tolerance=self._tolerance(floor, magnitude(eager, counts)),
-            dtype=str(eager.dtype),
-        )
-        return compare(expectation, run.given[name])
+    def _contract(self) -> Iterator[Check]:
+        contract, asked = self.interface.runner.contract(), self.subject.asked
+        yield from contract_checks(self.interface, contract, asked)
+        self.notes += contract_notes(self.interface, contract, asked)
+        if self._explicit is None:
+            yield self.weights.check
+
+    def _runs(self, precise: bool) -> Iterator[Run]:
+        """The cases that the file promises, in eager and in the file."""
+        for case, arrays in self.planned:
+            if case.precise is precise and self._needed(case) and self.interface.promises(arrays):
+                try:
+                    yield run_case(self.reference, self.interface, case, arrays)
+                except ExportError as error:
+                    if error.problem.kind != "eager-refuses" or case.name == "traced":
+                        raise
+                    self.refusals.append(case.name)
+
+    def _needed(self, case: Case) -> bool:
+        """A case that is replayed alone needs the noise floor too, which the small cases give."""
+        return case.precise or self._wanted(case.name)
+
+    def _wanted(self, name: str) -> bool:
+        return self.settings.case in ("", name)
 
     @property
-    def _explicit(self) -> bool:
-        return self.settings.atol is not None or self.settings.rtol is not None
-
-    def _tolerance(self, floor: Floor, scale: float) -> Tolerance:
-        measured = floor.tolerance(scale)
-        if not self._explicit:
-            return measured
+    def _explicit(self) -> Tolerance | None:
         given = self.settings
-        return Tolerance(
-            atol=given.atol if given.atol is not None else measured.atol,
-            rtol=given.rtol or 0.0,
-            source=given.source,
-            reason=given.reason,
-            floor=measured.floor,
-            factor=measured.factor,
+        if given.atol is None and given.rtol is None:
+            return None
+        return Tolerance(atol=given.atol or 0.0, rtol=given.rtol or 0.0, source=given.source, reason=given.reason)
+
+    def _tolerances(self, runs: list[Run]) -> Tolerances:
+        floors = floors_of(self.interface.graph, runs)
+        same_kernels = self.interface.runner.contract().same_kernels
+        return Tolerances(
+            floors=floors,
+            factor=SAME_KERNELS_FACTOR if same_kernels else FACTOR,
+            explicit=self._explicit,
+            exact=not same_kernels,
+            lenient_dtype=self.subject.asked is None,
         )
 
+    def _unoptimised(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
+        if self.artifact.open_plain is not None:
+            yield from self._again(self.artifact.open_plain, UNOPTIMISED, runs, tolerances)
 
-def _floors(graph: Graph, runs: Iterable[Run]) -> dict[str, Floor]:
-    """The noise floor of every output: the worst over all cases that were also run in float64."""
-    relative = dict.fromkeys(graph.outputs, 0.0)
-    for run in runs:
-        for name in graph.outputs if run.exact else ():
-            assert run.exact is not None
-            eager, exact = run.eager[name], run.exact[name]
-            counts = counting(graph, run.arrays, name, eager.shape)
-            scale = magnitude(exact, counts)
-            if scale and eager.dtype.kind == "f":
-                relative[name] = max(relative[name], distance(eager, exact, counts) / scale)
-    return {name: Floor(value) for name, value in relative.items()}
+    def _float64(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
+        """The graph in float64 against eager in float64."""
+        if self.artifact.open_double is None or self._explicit is not None:
+            return
+        exact = [run for run in runs if run.exact is not None]
+        factor = FLOAT64_FACTOR_COMPUTED if self.weights.computed else FLOAT64_FACTOR
+        strict = Tolerances(tolerances.floors, factor, lenient_dtype=True)
+        try:
+            results = list(self._again(self.artifact.open_double, FLOAT64, exact, strict))
+        except ExportError as error:
+            if error.problem.kind != "no-float64":
+                raise
+            self.left_out.append(f"the graph in float64: {error.problem.message}")
+            return
+        for result in results:
+            # A file that runs in float32 and not in float64 is no worse for it.
+            if result.outputs:
+                yield result
+            else:
+                self.left_out.append(f"{result.case}: {result.message}")
+
+    def _again(
+        self, opener: Callable[[], Runner], suffix: str, runs: list[Run], tolerances: Tolerances
+    ) -> Iterator[CaseResult]:
+        """Some cases in another way of running the same file."""
+        chosen = [run for run in runs if run.case.name in _AGAIN and self._wanted_again(run.case.name, suffix)]
+        if chosen:
+            runner = opener()
+            for run in chosen:
+                yield compared(self.interface.graph, run_file(self.interface, run, runner, suffix), tolerances)
+
+    def _wanted_again(self, name: str, suffix: str) -> bool:
+        return not self.settings.case or self.settings.case == f"{name}{suffix}"
+
+    def _relations(self, runs: list[Run], tolerances: Tolerances) -> tuple[Check, ...]:
+        """On the largest small case without a mask, so that there are rows and positions to compare."""
+        if self.settings.case or not runs:
+            return ()
+        names = [run.case.name for run in runs]
+        sizes = runs[names.index("together") if "together" in names else 0].case.sizes
+        lab = Laboratory(
+            self.interface.graph, self.subject.architecture.config, sizes, tolerances.floors, self.settings.seed
+        )
+        return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), self.interface.run)
+
+    def _other_sizes(self, tolerances: Tolerances) -> Iterator[Check]:
+        """What a file does with sizes that it doesn't promise."""
+        asked = self.subject.asked
+        if asked is None or not asked.traced_sizes_only or self.settings.case:
+            return
+        found: dict[str, list[str]] = {"also correct": [], "refuses": [], "WRONG": []}
+        for case, arrays in self.planned:
+            if not self.interface.promises(arrays) and (answer := self._probe(case, arrays, tolerances)):
+                found[answer].append(case.name)
+        counts = ", ".join(f"{len(names)} {answer}" for answer, names in found.items() if names)
+        wrong = f": {', '.join(found['WRONG'])}" if found["WRONG"] else ""
+        if not counts:
+            return
+        yield Check(name="other sizes", status=Status.PASSED, message=counts + wrong)
+        if found["WRONG"]:
+            self.notes.append(f"WRONG at sizes other than the traced ones{wrong}")
+        if asked.fixed_sizes and (ran := found["also correct"] + found["WRONG"]):
+            yield Check(
+                name="fixed sizes", status=Status.FAILED, message=f"should be refused, but runs: {', '.join(ran)}"
+            )
+
+    def _probe(self, case: Case, arrays: Arrays, tolerances: Tolerances) -> str:
+        try:
+            eager = self.reference.run(self.interface.graph, arrays)
+        except ExportError:
+            return ""
+        run = run_file(self.interface, Run(case, arrays, eager))
+        if run.given is None:
+            return "refuses"
+        result = compared(self.interface.graph, run, tolerances)
+        return "also correct" if result.status is Status.PASSED else "WRONG"
 
 
-def _largest(cases: Iterable[CaseResult]) -> Tolerance | None:
-    tolerances = [each.tolerance for case in cases for each in case.outputs if each.tolerance]
-    return max(tolerances, key=lambda each: each.atol, default=None)
+def _shown(cases: Iterable[CaseResult]) -> Tolerance | None:
+    """The tolerance of the first case: the one for the sizes that people look at."""
+    return next((each.tolerance for case in cases for each in case.outputs), None)
 
 
 def _unique(values: Iterable[str]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def _laid_over(mask: Array, mask_axes: Axes, axes: Axes, shape: tuple[int, ...])
             target[index] = place[name]
     reduced = mask.any(axis=tuple(index for index in range(mask.ndim) if index not in target))
     order = sorted(range(len(target)), key=lambda position: list(target.values())[position])
-    laid = reduced.transpose(order)
+    laid = np.transpose(reduced, order)
     spread = [1] * len(shape)
     for size, index in zip(laid.shape, sorted(target.values()), strict=True):
         spread[index] = size

@@ -1,0 +1,149 @@
+"""The numbers that a file stores held against the checkpoint's: bit by bit, before anything is computed.
+
+An embedding row that no test text uses, or a bias that is off by less than the model rounds, shows nowhere else. A
+stored tensor may be a parameter as it is or with its axes in another order (exporters transpose matrices while they
+fold constants); one that is *nearly* a parameter is a wrong weight. What resembles no parameter was computed by the
+exporter and is left to the comparison of values.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from exporter.results import Check, Status
+from exporter.runner import Array
+
+__all__ = ["WeightReport", "compare_weights"]
+
+_EQUAL = 1e-6
+"""Largest difference, relative to the largest weight, that recomputing a weight (weight norm) may leave in float32."""
+
+_NEAR = 1.0
+_NEAR_DISTANCE = 0.2
+_NEAR_SHARE = 0.5
+_MOST_AXES = 4
+_MOST_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """What a file stores.
+
+    Attributes:
+        matched: How many stored tensors are the checkpoint's own numbers.
+        wrong: Names of those that are nearly so, with how they differ.
+        computed: Names of those that are neither: the exporter computed them, in float32.
+    """
+
+    matched: int
+    wrong: tuple[str, ...]
+    computed: tuple[str, ...]
+
+    @property
+    def check(self) -> Check:
+        """The verdict, for the report."""
+        if not self.wrong:
+            return Check(name="weights", status=Status.PASSED, message=f"{self.matched} tensors as in the checkpoint")
+        more = f" and {len(self.wrong) - _MOST_SHOWN} more" if len(self.wrong) > _MOST_SHOWN else ""
+        message = "not as in the checkpoint: " + "; ".join(self.wrong[:_MOST_SHOWN]) + more
+        return Check(name="weights", status=Status.FAILED, message=message)
+
+
+def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> WeightReport:
+    """Look for every stored tensor among the parameters and buffers of a model.
+
+    Args:
+        stored: Names and values of the file.
+        model: The eager model in float32.
+    """
+    known = _by_size(model)
+    scales = tuple(_normalisation_scales(model))
+    matched, wrong, computed = 0, [], []
+    for name, tensor in stored:
+        if tensor.dtype.kind != "f" or tensor.size < 2 or _few_values(tensor):
+            continue
+        verdict = _judge(tensor, known.get(tensor.size, []), scales)
+        if verdict is None:
+            matched += 1
+        elif verdict:
+            wrong.append(f"{name} {tensor.shape}: {verdict}")
+        else:
+            computed.append(name)
+    return WeightReport(matched, tuple(wrong), tuple(computed))
+
+
+def _by_size(model: nn.Module) -> dict[int, list[tuple[str, Array]]]:
+    known: dict[int, list[tuple[str, Array]]] = {}
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        if tensor.is_floating_point():
+            known.setdefault(tensor.numel(), []).append((name, tensor.detach().numpy()))
+    return known
+
+
+def _judge(tensor: Array, candidates: list[tuple[str, Array]], scales: tuple[Array, ...]) -> str | None:
+    """None when the tensor is a parameter; how it differs when it is nearly one; empty when it resembles none."""
+    laid_out = [
+        (name, each) for name, parameter in candidates for each in _layouts(parameter.astype(tensor.dtype), tensor)
+    ]
+    if any(_same(each, tensor) for _, each in laid_out):
+        return None
+    nearest, best = "", _NEAR
+    for name, parameter in laid_out:
+        error = np.abs(parameter - tensor)
+        slack = _EQUAL * float(np.abs(parameter).max())
+        if float(error.max()) <= slack:
+            return None
+        if _few_values(parameter):
+            continue
+        differing = float((error > slack).mean())
+        apart = float(np.linalg.norm(error)) / float(np.linalg.norm(parameter))
+        near = min(apart / _NEAR_DISTANCE, differing / _NEAR_SHARE)
+        if near < best and not _folded(parameter, tensor, scales):
+            best = near
+            nearest = f"{differing:.1%} of the values differ from {name}, by up to {float(error.max()):.1e}"
+    return nearest
+
+
+def _layouts(parameter: Array, tensor: Array) -> Iterator[Array]:
+    """The parameter in every order of its axes that gives the tensor's shape; axes of one element are nothing."""
+    squeezed, shape = parameter.squeeze(), tensor.squeeze().shape
+    if squeezed.ndim > _MOST_AXES or sorted(squeezed.shape) != sorted(shape):
+        yield parameter.reshape(tensor.shape)
+        return
+    for order in itertools.permutations(range(squeezed.ndim)):
+        if tuple(squeezed.shape[axis] for axis in order) == shape:
+            yield squeezed.transpose(order).reshape(tensor.shape)
+
+
+def _same(parameter: Array, tensor: Array) -> bool:
+    """Equal to the bit; most of those that differ do so in the first row."""
+    return np.array_equal(parameter[:1], tensor[:1]) and np.array_equal(parameter, tensor)
+
+
+def _few_values(tensor: Array) -> bool:
+    """Whether a tensor is a mask or a constant: no two or three numbers say which weight it is."""
+    flat = tensor.reshape(-1)
+    return len(np.unique(flat[:: max(1, flat.size // 4096)])) <= 3 and len(np.unique(flat)) <= 3
+
+
+def _normalisation_scales(model: nn.Module) -> Iterator[Array]:
+    """What each batch normalisation multiplies a channel with: exporters fold that into the weights before it."""
+    for module in model.modules():
+        variance, weight = getattr(module, "running_var", None), getattr(module, "weight", None)
+        if variance is not None:
+            scale = (variance + getattr(module, "eps", 1e-5)).rsqrt()
+            yield (scale if weight is None else scale * weight).detach().numpy()
+
+
+def _folded(parameter: Array, tensor: Array, scales: tuple[Array, ...]) -> bool:
+    for scale in scales:
+        if tensor.ndim and scale.shape == tensor.shape[:1]:
+            folded = parameter * scale.reshape(-1, *(1,) * (tensor.ndim - 1))
+            if np.abs(folded - tensor).max() <= 1e-5 * np.abs(parameter).max():
+                return True
+    return False
