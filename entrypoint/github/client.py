@@ -348,7 +348,7 @@ class Client:
                 "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the runner.",
             )
         if isinstance(error, requests.exceptions.Timeout):
-            cause = f"{self._host} gave no answer within {self.patience.timeout} s {asked}."
+            cause = f"{self._host} gave no answer in time {asked}."
         else:
             cause = f"The connection to {self._host} broke {asked}."
         return UnavailableError(cause, "This passes by itself most of the time: run the job again.")

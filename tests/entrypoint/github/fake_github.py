@@ -518,7 +518,8 @@ class FakeGitHub:
 
     def _aside(self, path: str, headers: dict[str, str]) -> Answer:
         if path == "/_state":
-            return Answer(200, json.loads(json.dumps(vars(self.state), default=_plain)))
+            shown = {name: value for name, value in vars(self.state).items() if name not in ("tokens", "faults")}
+            return Answer(200, json.loads(json.dumps(shown, default=_plain)))
         if self.strict_store and "authorization" in headers:
             # A signed URL is the whole authentication; Azure's blob store refuses a second one.
             return Answer(400, raw=b"InvalidAuthenticationInfo")

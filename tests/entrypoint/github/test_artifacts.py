@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zipfile
 
 import pytest
@@ -61,7 +62,9 @@ def test_the_run_that_asks_is_not_compared_with_itself(client, state):
 def test_what_is_not_of_the_branch_itself_is_left_out(client, state, facts):
     state.add_artifact(NAME, packed(), run=10)
     state.add_artifact(NAME, packed(), run=11, **facts)
-    assert find_baseline(client, NAME).url.endswith("/10")
+    found = find_baseline(client, NAME)
+    assert found.url.endswith("/10")
+    assert found.notes == ()
 
 
 def test_it_is_found_behind_many_of_pull_requests(client, state):
@@ -135,7 +138,11 @@ def test_a_bomb_costs_no_more_than_the_limit(client, state, monkeypatch):
     bomb = packed(b"0" * 20_000_000)
     assert len(bomb) < 1_000_000
     state.add_artifact(NAME, bomb)
+    tracemalloc.start()
     found = find_baseline(client, NAME)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
     assert found.source == "none"
     assert "unpacks to more than the 1,000,000 bytes we read" in found.notes[0]
 
@@ -147,6 +154,8 @@ def test_a_large_download_is_not_read(client, state, monkeypatch, told):
     found = find_baseline(client, NAME)
     assert found.source == "none"
     assert "1,000,000" in found.notes[0]
+    asked = [call for call in state.calls if call.path.endswith("/zip")]
+    assert len(asked) == (told == 10)  # a listing that says so saves the download
 
 
 def test_bytes_that_are_not_those_that_were_uploaded_are_refused(client, state):
