@@ -126,7 +126,7 @@ def trace_sample(graph: Graph, config: Any, sizes: Mapping[str, int] | None = No
 
 
 def _with_sums(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
-    complete = dict(sizes)
+    complete = {**graph.fixed, **sizes}
     for axis in {axis for axes in graph.inputs.values() for axis in axes.values()}:
         if axis not in complete:
             complete[axis] = sum(complete[part.strip()] for part in axis.split("+"))
@@ -161,6 +161,10 @@ def token_ids(request: Request) -> Array:
         _end(ids, mask, end)
     if pad is not None:
         ids[mask == 0] = pad
+    separator = None if written else getattr(config, "sep_token_id", None)
+    if separator is not None:
+        flat[flat == separator] = _ordinary(config.vocab_size, (pad, end, separator))
+        _separate(ids, mask, separator)
     return ids.astype(np.int64)
 
 
@@ -169,6 +173,14 @@ def _end_of_text(config: Any) -> int | None:
     if getattr(config, "text_config", None) and getattr(config, "vision_config", None):
         return int(config.text_config.vocab_size) - 1
     return getattr(config, "eos_token_id", None) if getattr(config, "is_encoder_decoder", False) else None
+
+
+def _separate(ids: Array, mask: Array, separator: int) -> None:
+    """Make each row a pair of texts with three separators, where a model counts them (Longformer, BigBird)."""
+    for row, counts in zip(ids.reshape(-1, ids.shape[-1]), mask.reshape(-1, ids.shape[-1]), strict=True):
+        places = np.flatnonzero(counts) if np.count_nonzero(counts) > 3 else np.arange(len(row))
+        middle = max(len(places) // 3, 1)
+        row[[places[min(place, len(places) - 1)] for place in (middle, middle + 1, len(places) - 1)]] = separator
 
 
 def _ordinary(vocab_size: int, special: Sequence[int | None]) -> int:
@@ -198,6 +210,14 @@ def attention_mask(request: Request) -> Array:
             row[:padding] = 0
         if request.mask == "holes":
             row[1 + index % 2 : length - 1 : 2 + index % 3] = 0
+    return mask
+
+
+@generator("global_attention_mask")
+def global_attention(request: Request) -> Array:
+    """1 for every other token, which all see and which sees all; int64."""
+    mask = np.zeros(request.shape("batch", "sequence"), np.int64)
+    mask[..., ::2] = 1
     return mask
 
 

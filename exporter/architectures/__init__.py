@@ -2,6 +2,7 @@
 
 from exporter.architectures import audio, decoder, multimodal, seq2seq, text, vision
 from exporter.architectures.base import Architecture, Axes, AxisRange, Graph, Part
+from exporter.architectures.fixed import fix_axes
 from exporter.architectures.registry import describe, features, find, model_types, register
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "describe",
     "features",
     "find",
+    "fix_axes",
     "model_types",
     "multimodal",
     "register",

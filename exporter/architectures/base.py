@@ -69,6 +69,7 @@ class Graph:
         ranges: The sizes that an axis may take, by its name; any size where it is missing.
         ignored: Inputs that the model takes and never reads. A preprocessor returns them, so a file takes them too.
         generate: Makes arrays for inputs that nobody else knows, from sizes by axis name; from a custom configuration.
+        fixed: Sizes of axes that could vary and may not: no longer among the axes, still needed to make inputs.
     """
 
     file: str
@@ -78,6 +79,7 @@ class Graph:
     ranges: Mapping[str, AxisRange] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     generate: Callable[[Mapping[str, int]], Mapping[str, Any]] | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
 
 class Architecture:

@@ -103,7 +103,7 @@ def validate(request: ValidateRequest) -> Validation:
     if ours and not checkpoint.task:
         checkpoint = checkpoint.model_copy(update={"task": ours.task})
     loaded = _load(checkpoint, dtype, without_past=request.format != "onnx")
-    graphs = loaded.architecture.graphs
+    graphs = _fixed(loaded.architecture.graphs, request.export_options)
     files = [place / name for name in ours.files] if ours else [place]
     subject = Subject(
         load=partial(_fresh_model, checkpoint, dtype, request.format != "onnx"),
@@ -120,12 +120,17 @@ def validate(request: ValidateRequest) -> Validation:
 
 def _export_onnx(loaded: Loaded, request: ExportRequest, directory: Path) -> tuple[ArtifactFile, tuple[str, ...]]:
     options = _onnx_options(request.options | {"engine": request.engine})
-    model, graphs = loaded.checkpoint.model, loaded.architecture.graphs
+    model, graphs = loaded.checkpoint.model, _fixed(loaded.architecture.graphs, request.options)
     engines = onnx.engine_order(loaded.architecture.config.model_type, loaded.parameters, options)
     chosen = onnx.OnnxOptions(opset=options.opset, engine=engines[0])
     files = onnx.export_graphs(model, graphs, chosen, directory)
     traced = {graph.file: inputs.trace_sizes(graph) for graph in graphs}
     return _described(loaded, request, files, traced, chosen), engines
+
+
+def _fixed(graphs: tuple[Graph, ...], options: dict[str, Any]) -> tuple[Graph, ...]:
+    axes = {name: size for name, size in (options.get("axes") or {}).items() if isinstance(size, int)}
+    return architectures.fix_axes(graphs, axes)
 
 
 def _onnx_options(written: dict[str, Any]) -> onnx.OnnxOptions:
