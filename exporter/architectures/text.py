@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from exporter.architectures.base import Architecture, Axes, AxisRange
@@ -148,7 +149,17 @@ class Roberta(OffsetEncoder):
 
 @register
 class IBert(OffsetEncoder):
-    model_types = ("data2vec-text", "ibert", "longformer")
+    model_types = ("data2vec-text", "ibert")
+
+
+@register
+class Longformer(OffsetEncoder):
+    model_types = ("longformer",)
+
+    def axis(self, name: str) -> AxisRange:
+        # A question is found by the three separators of a pair.
+        paired = name == "sequence" and self.task in ("question-answering", "multiple-choice")
+        return replace(super().axis(name), minimum=4) if paired else super().axis(name)
 
 
 @register

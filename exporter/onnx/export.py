@@ -19,6 +19,7 @@ from exporter.onnx.engine_order import preference
 from exporter.onnx.engines import ENGINES, Engine, engine
 from exporter.onnx.finish import finish
 from exporter.results import ExportError
+from exporter.traceable import traceable
 
 __all__ = ["OnnxOptions", "engine_order", "export_graph", "export_graphs"]
 
@@ -109,7 +110,7 @@ def export_graph(
     values = sample or inputs.trace_sample(graph, model.config)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     tensors = [_tensor(values[name], dtype) for name in graph.inputs]
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".engine-") as folder, torch.no_grad():
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".engine-") as folder, torch.no_grad(), traceable(model):
         written = Path(folder) / path.name
         try:
             chosen.write(module, tensors, options.opset, written)
