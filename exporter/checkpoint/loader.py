@@ -39,7 +39,7 @@ class Checkpoint:
 
     Attributes:
         path: The folder it came from.
-        model: The eager model, in evaluation mode, every floating-point weight of the asked dtype.
+        model: The eager model, in evaluation mode, of the asked dtype; a few types keep some layers in float32.
         config: The model's config.
         preprocessor: Tokenizer, processor, image processor or feature extractor; None where the folder has none.
         task: What the model was loaded for.

@@ -83,6 +83,8 @@ def inspect(path: Path, task: str | None = None) -> CheckpointFiles:
     chosen, with_past = _task(path, architectures, task)
     _refuse_adapter(path)
     _refuse_quantised(path, config)
+    if (path / "generation_config.json").is_file():
+        read_json(path / "generation_config.json")  # transformers would pass over a broken one in silence
     weights_format, weights = _weights(path, config)
     headers = _headers(weights_format, weights)
     return CheckpointFiles(

@@ -28,6 +28,8 @@ def read_json(file: Path) -> Any:
     refuse_lfs_pointers([file])
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ExportError("unreadable", f"{file} can't be read: {error.strerror}.", "Check its permissions.") from None
     except UnicodeDecodeError as error:
         raise ExportError("bad-config", f"{file} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
     except json.JSONDecodeError as error:

@@ -178,6 +178,13 @@ class TestConfig:
         assert found.kind == "bad-config"
         assert words in found.message
 
+    def test_generation_settings_that_are_broken(self, checkpoint: Checkpoint) -> None:
+        folder = checkpoint()
+        (folder / "generation_config.json").write_text("{")
+        found = problem(inspect, folder)
+        assert found.kind == "bad-config"
+        assert "generation_config.json:1:2" in found.message
+
     def test_a_byte_order_mark_does_no_harm(self, checkpoint: Checkpoint) -> None:
         folder = checkpoint()
         config = (folder / "config.json").read_bytes()
