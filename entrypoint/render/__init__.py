@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from entrypoint.render.annotate import annotations
     from entrypoint.render.budget import Limit
-    from entrypoint.render.context import Baseline, CommentContext, Unchanged
+    from entrypoint.render.context import Baseline, CommentContext
     from entrypoint.render.document import check, comment, markdown, marker, summary
 
 __all__ = [
     "Baseline",
     "CommentContext",
     "Limit",
-    "Unchanged",
     "annotations",
     "check",
     "comment",
@@ -31,7 +30,6 @@ _HOMES = {
     "Limit": "budget",
     "Baseline": "context",
     "CommentContext": "context",
-    "Unchanged": "context",
     "check": "document",
     "comment": "document",
     "markdown": "document",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporter.results import Report, Status
+from exporter.results import Report
 
-__all__ = ["Baseline", "CommentContext", "Unchanged"]
+__all__ = ["Baseline", "CommentContext"]
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,6 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Unchanged:
-    """An entry of the manifest that was not exported again, because nothing about it changed.
-
-    Attributes:
-        name: Name of the entry.
-        model: Path or Hub id as written.
-        status: Its last verdict.
-        since: Where that verdict is from, as in `Baseline.label`.
-    """
-
-    name: str
-    model: str
-    status: Status
-    since: str = ""
-
-
-@dataclass(frozen=True)
 class CommentContext:
     """Where a comment or summary stands. What is empty is left out.
 
@@ -56,7 +39,6 @@ class CommentContext:
         run_url: Page of the workflow run; `run_label` is its name (``#42``).
         artifacts_url: Page with the artifacts to download.
         baseline: What sizes are compared with; None: there is none.
-        unchanged: Entries that were left out, with their last verdicts.
         notes: What else the reader must know, such as ``not published: ...``; one sentence each.
     """
 
@@ -66,5 +48,4 @@ class CommentContext:
     run_label: str = ""
     artifacts_url: str = ""
     baseline: Baseline | None = None
-    unchanged: tuple[Unchanged, ...] = ()
     notes: tuple[str, ...] = ()

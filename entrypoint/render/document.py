@@ -72,7 +72,7 @@ class _Page:
         self._context = context or CommentContext(key="")
         self._placed = context is not None
         self._heading = heading
-        self._verdict = facts.verdict(report, self._context.unchanged)
+        self._verdict = facts.verdict(report)
         self._table = table
         rows = facts.rows(report)
         self._failures = [row for row in rows if not row.quiet]
@@ -126,7 +126,7 @@ class _Page:
         detailed = shown if extent.failing_details is None else min(extent.failing_details, shown)
         if detailed < shown:
             missing.append(f"details of {shown - detailed:,} of {shown:,} that did not pass")
-        if not extent.passing_rows and self._context.unchanged:
+        if not extent.passing_rows and self._report.unchanged:
             missing.append("what is unchanged")
         if not missing:
             return ""
@@ -241,7 +241,7 @@ class _Page:
         return _fold("Details of what passed", "\n\n".join(block for block in body if block))
 
     def _unchanged(self) -> str:
-        entries = self._context.unchanged
+        entries = self._report.unchanged
         if not entries:
             return ""
         cells = [
@@ -409,8 +409,9 @@ def _remarks(row: Row) -> Iterator[str]:
 
 def _validation_remarks(validation: Validation) -> Iterator[str]:
     for check_ in validation.checks:
-        if check_.status is not Status.PASSED or "WRONG" in check_.message:
-            said = f"{check_.status.value}: {prose(check_.name, 120)}"
+        if check_.status is not Status.PASSED or check_.name == facts.OTHER_SIZES:
+            word = "" if check_.status is Status.PASSED else f"{check_.status.value}: "
+            said = word + prose(check_.name, 120)
             yield f"{said}: {prose(check_.message)}" if check_.message else said
     for case in validation.cases:
         if case.message:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from entrypoint.render import units
-from entrypoint.render.context import Unchanged
 from exporter.results import (
     CaseResult,
     FormatResult,
@@ -29,6 +28,7 @@ from exporter.results import (
 
 __all__ = [
     "ICONS",
+    "OTHER_SIZES",
     "OutputSummary",
     "Row",
     "Verdict",
@@ -58,6 +58,10 @@ _WARNING = "⚠️"
 
 # What a reader should see first. A wrong number is worse news than no file.
 _ORDER = (Status.FAILED, Status.ERROR, Status.UNVERIFIED, Status.CANCELLED, Status.PASSED)
+
+_WRONG = re.compile(r"\bWRONG\b")
+# The check that tries a TorchScript file at sizes it doesn't promise.
+OTHER_SIZES = "other sizes"
 
 _FORMATS = {"onnx": "ONNX", "torchscript": "TorchScript", "neuron": "Neuron"}
 _SOURCES = {"command-line": "command line"}
@@ -114,8 +118,9 @@ def wrong_sizes(result: FormatResult | None) -> tuple[str, ...]:
     """
     if result is None or result.validation is None:
         return ()
-    checks = [f"{check.name}: {check.message}" for check in result.validation.checks]
-    return tuple(text for text in (*checks, *result.validation.notes) if re.search(r"\bWRONG\b", text))
+    checks = [f"{check.name}: {check.message}" for check in result.validation.checks if check.name == OTHER_SIZES]
+    said = [text for text in checks if _WRONG.search(text)]
+    return tuple(said or [note for note in result.validation.notes if _WRONG.search(note)])
 
 
 def status_words(row: Row) -> str:
@@ -271,9 +276,9 @@ def _said(status: Status, report: Report) -> str:
     return "out of tolerance" if failed and numbers else "failed validation"
 
 
-def verdict(report: Report, unchanged: Sequence[Unchanged] = ()) -> Verdict:
+def verdict(report: Report) -> Verdict:
     """The verdict in words: ``Model export: 1 of 3 models out of tolerance``."""
-    total = len(report.models)
+    total, unchanged = len(report.models), report.unchanged
     counts = Counter(model.status for model in report.models)
     status = combine([report.status, *counts])
     bad = [(kind, counts[kind]) for kind in _ORDER if kind is not Status.PASSED and counts[kind]]

@@ -22,6 +22,7 @@ from exporter.results import (
     SavedFile,
     Status,
     Tolerance,
+    Unchanged,
     Validation,
     combine,
 )
@@ -152,7 +153,10 @@ def test_the_worst_report_there_is_fits(draw: Draw, limit: int, measure: Callabl
         model.model_copy(update={"name": nasty, "model": nasty, "commit": nasty, "notes": (nasty,) * 50})
         for model in bad.models
     )
-    bad = bad.model_copy(update={"models": models, "notes": (nasty,) * 1000, "versions": {nasty: nasty}})
+    left = tuple(Unchanged(name=nasty, model=nasty, status=Status.FAILED, since=nasty) for _ in range(1000))
+    bad = bad.model_copy(
+        update={"models": models, "notes": (nasty,) * 1000, "versions": {nasty: nasty}, "unchanged": left}
+    )
     place = render.CommentContext(
         key=nasty,
         head_sha=nasty,
@@ -160,7 +164,6 @@ def test_the_worst_report_there_is_fits(draw: Draw, limit: int, measure: Callabl
         run_label=nasty,
         artifacts_url="https://e.example/" + "模" * 1_900,
         baseline=render.Baseline(nasty),
-        unchanged=tuple(render.Unchanged(nasty, nasty, Status.FAILED, nasty) for _ in range(1000)),
         notes=(nasty,) * 1000,
     )
     shown = draw(bad, place)

@@ -29,6 +29,7 @@ from exporter.results import (
     Source,
     Status,
     Tolerance,
+    Unchanged,
     Validation,
     combine,
 )
@@ -87,7 +88,16 @@ def model(name: str, status: Status, text: str = "It is bad.", line: int = 1) ->
 
 def report(*models: ModelResult, text: str = "A note.") -> Report:
     status = combine(entry.status for entry in models)
-    return Report(status=status, models=models, notes=(text,), versions={text: text}, commit=text, seconds=1.0)
+    left = (Unchanged(name=text, model=text, status=Status.PASSED, since=text),)
+    return Report(
+        status=status,
+        models=models,
+        unchanged=left,
+        notes=(text,),
+        versions={text: text},
+        commit=text,
+        seconds=1.0,
+    )
 
 
 def place(text: str) -> render.CommentContext:
@@ -98,7 +108,6 @@ def place(text: str) -> render.CommentContext:
         run_label=text,
         artifacts_url=text,
         baseline=render.Baseline(text),
-        unchanged=(render.Unchanged(text, text, Status.PASSED, text),),
         notes=(text,),
     )
 
@@ -170,7 +179,7 @@ def test_ci_lines_read_like_this() -> None:
 
 def test_the_last_line_is_the_verdict() -> None:
     shown = plain.lines(report(model("minilm", Status.PASSED, "logits"), model("t5", Status.ERROR)))
-    assert shown[-1] == "Model export: 1 of 2 models could not be exported"
+    assert shown[-1] == "Model export: 1 of 2 models could not be exported, 1 unchanged"
     assert [line.split()[0] for line in shown[:3]] == ["VERDICT", "error", "passed"]
 
 
@@ -221,7 +230,7 @@ def test_terminal_shows_table_reasons_and_verdict() -> None:
     assert lines[2].split()[:2] == ["error", "t5"]
     assert lines[3].split()[:2] == ["passed", "minilm"]
     assert lines[5:9] == ["t5: error", "  It is bad.", "  Mend it.", "  export-action run export.yml --only t5"]
-    assert lines[-1] == "Model export: 1 of 2 models could not be exported"
+    assert lines[-1] == "Model export: 1 of 2 models could not be exported, 1 unchanged"
 
 
 @given(data=st.data())

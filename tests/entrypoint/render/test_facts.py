@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from entrypoint.render import Baseline, Unchanged, facts, units
+from entrypoint.render import Baseline, facts, units
 from exporter.results import (
     CaseResult,
     Check,
@@ -18,6 +18,7 @@ from exporter.results import (
     SavedFile,
     Status,
     Tolerance,
+    Unchanged,
     Validation,
     combine,
 )
@@ -102,10 +103,11 @@ def test_wrong_at_other_sizes_is_in_the_verdict() -> None:
 
 
 def test_unchanged_entries_are_counted_with_their_last_verdict() -> None:
-    entries = [Unchanged("a", "a", P), Unchanged("b", "b", F)]
-    assert facts.verdict(report(), entries).text == "Model export: 2 models unchanged (1 of them not passing)"
-    assert facts.verdict(report(), entries).icon == "⚠️"
-    both = facts.verdict(report(model("c", P)), entries[:1])
+    good, bad = (Unchanged(name=status.value, model="m", status=status) for status in (P, F))
+    only = facts.verdict(Report(status=P, unchanged=(good, bad)))
+    assert only.text == "Model export: 2 models unchanged (1 of them not passing)"
+    assert only.icon == "⚠️"
+    both = facts.verdict(Report(status=P, models=(model("c", P),), unchanged=(good,)))
     assert (both.icon, both.text) == ("✅", "Model export: 1 model passed, 1 unchanged")
 
 
@@ -160,6 +162,14 @@ def test_a_problem_after_some_formats_has_its_own_row() -> None:
         (
             Validation(status=F, cases=(CaseResult(case="long", status=F, sizes={}, message="It raised."),)),
             "case 'long': It raised.",
+        ),
+        (
+            judged(
+                comparison(),
+                notes=("WRONG at sizes other than the traced ones: long",),
+                checks=(Check(name="other sizes", status=P, message="2 refuses, 1 WRONG: long"),),
+            ),
+            "other sizes: 2 refuses, 1 WRONG: long",
         ),
         (judged(comparison(), notes=("1 x 64: WRONG",)), "1 x 64: WRONG"),
         (judged(comparison()), ""),
