@@ -29,6 +29,7 @@ class Contract:
         parameter_bytes: Bytes of weights as stored, each stored copy counted.
         unused_inputs: Declared inputs that nothing in the graph reads.
         same_kernels: Whether the runtime runs eager's own kernels, so that results should agree to the bit.
+        float32_operators: Of a file that was opened to compute in float64: the operators that round all the same.
         checks: Structural checks that only the format can make (``onnx.checker``, external data complete and below
             the folder, shapes that can be inferred ...), each with a reason when it failed.
     """
@@ -38,6 +39,7 @@ class Contract:
     parameter_bytes: int
     unused_inputs: tuple[str, ...] = ()
     same_kernels: bool = False
+    float32_operators: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
 
 

@@ -1,29 +1,29 @@
 """The same ONNX graph computed in float64, to see what rounding hides.
 
 A wrong epsilon or a weight that is 0.3 % too large may change a small model's outputs by less than float32 rounds. With
-weights, constants and casts widened, the graph itself is left: whatever then differs from eager in float64 is a fault of
-the graph, but for constants that were stored in float32.
+weights, constants and casts widened, the graph itself is left: whatever then differs from eager in float64 is a fault
+of the graph, but for constants that were stored in float32.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from numpy.polynomial import chebyshev
 from onnx import TensorProto, helper, numpy_helper
 
 from exporter.onnx.contract import read_model
 from exporter.onnx.runtime import OnnxRunner
+from exporter.onnx.spelled import spelled_out
 from exporter.results import ExportError
-from exporter.runner import Array
+from exporter.runner import Contract
 
-__all__ = ["LARGEST_BYTES", "open_double"]
+__all__ = ["LARGEST_BYTES", "DoubleRunner", "open_double"]
 
 LARGEST_BYTES = 1_000_000_000
 """Files with more bytes of weights than this are not widened."""
@@ -31,7 +31,7 @@ LARGEST_BYTES = 1_000_000_000
 _INLINE_BYTES = 1024
 
 # Operators that ONNX Runtime computes in float32 only; those of a later version are found by trying.
-_FLOAT32_ONLY = frozenset({"Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool", "InstanceNormalization"})
+_FLOAT32_ONLY = frozenset({"Conv", "ConvTranspose", "AveragePool"})
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+)\(")
 _TRIES = 12
 
@@ -39,25 +39,37 @@ _TRIES = 12
 _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 
 
-def open_double(path: Path) -> OnnxRunner:
+class DoubleRunner(OnnxRunner):
+    """A file that computes in float64, but for some operators."""
+
+    def __init__(self, path: Path, session: ort.InferenceSession, float32_operators: tuple[str, ...]) -> None:
+        super().__init__(path, session)
+        self._float32_operators = float32_operators
+
+    def contract(self) -> Contract:
+        """What the file promises, and which operators still round to float32."""
+        return replace(super().contract(), float32_operators=self._float32_operators)
+
+
+def open_double(path: Path) -> DoubleRunner:
     """Open a file so that it computes in float64; floating-point inputs and outputs are float64 too.
 
     Raises:
         ExportError: The file can't be opened, or can't be widened (kind ``no-float64``): too large, not float32, or
-            with operators that no runtime here computes in float64.
+            with operators that nothing here computes in float64.
     """
     model = read_model(path)
+    if model.functions:
+        raise ExportError("no-float64", f"{path.name} has functions of its own.")
     weights = _Weights(path)
     float32_only = set(_FLOAT32_ONLY)
     _widen(model.graph, weights)
-    if model.functions:
-        raise ExportError("no-float64", f"{path.name} has functions of its own.")
     for _ in range(_TRIES):
         widened = onnx.ModelProto()
         widened.CopyFrom(model)
-        _replace_nodes(widened.graph, float32_only)
+        narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only))))
         try:
-            return OnnxRunner(path, weights.session(widened))
+            return DoubleRunner(path, weights.session(widened), narrowed)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
             missing = _NOT_IMPLEMENTED.search(str(error))
             if missing is None or missing[1] in float32_only:
@@ -138,17 +150,20 @@ def _wide(tensor: TensorProto) -> TensorProto:
     return numpy_helper.from_array(array.astype(np.float64) if array.dtype == np.float32 else array, tensor.name)
 
 
-def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> None:
-    """Spell out `Erf`, and put casts around what exists in float32 only."""
+def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> list[str]:
+    """Spell out what has no float64 kernel, and put casts around what can't be spelled out: the operators returned."""
     float_values = _FloatValues()
+    narrowed: list[str] = []
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                _replace_nodes(inner, float32_only)
-        if node.op_type == "Erf":
-            nodes += _erf(node)
+                narrowed += _replace_nodes(inner, float32_only)
+        spelled = spelled_out(node)
+        if spelled is not None:
+            nodes += spelled
         elif node.op_type in float32_only:
+            narrowed.append(node.op_type)
             nodes += float_values.island(node, tuple(range(len(node.input))), outputs=True)
         elif node.op_type in _FLOAT32_INPUTS:
             nodes += float_values.island(node, _FLOAT32_INPUTS[node.op_type], outputs=False)
@@ -156,6 +171,7 @@ def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> None:
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
+    return narrowed
 
 
 class _FloatValues:
@@ -181,64 +197,3 @@ class _FloatValues:
     def _name(self) -> str:
         self._count += 1
         return f"float64::narrow_{self._count}"
-
-
-_ERF_END = 5.5
-_ERF_DEGREE = 30
-
-
-def _erf_coefficients() -> Array:
-    """erf(x) / x as a Chebyshev series in x² over [0, 5.5²]: erf is odd, and 1 beyond; error below 1e-13."""
-
-    def ratio(position: Array) -> Array:
-        squares = np.maximum((position + 1) / 2 * _ERF_END**2, 1e-30)
-        return np.asarray([math.erf(math.sqrt(square)) / math.sqrt(square) for square in squares])
-
-    return np.asarray(chebyshev.chebinterpolate(ratio, _ERF_DEGREE))
-
-
-def _erf(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """Nodes that compute ``Erf`` in float64, by Clenshaw's recurrence."""
-    prefix = f"float64::{node.output[0]}"
-    count = 0
-
-    def emit(operator: str, *inputs: str) -> tuple[onnx.NodeProto, str]:
-        nonlocal count
-        count += 1
-        name = f"{prefix}::{count}"
-        return helper.make_node(operator, list(inputs), [name]), name
-
-    def constant(value: float) -> tuple[onnx.NodeProto, str]:
-        made, name = emit("Constant")
-        made.attribute.append(helper.make_attribute("value", numpy_helper.from_array(np.asarray(value, np.float64))))
-        return made, name
-
-    low, low_name = constant(-_ERF_END)
-    high, high_name = constant(_ERF_END)
-    clipped, x = emit("Clip", node.input[0], low_name, high_name)
-    squared, square = emit("Mul", x, x)
-    scale, scale_name = constant(4 / _ERF_END**2)
-    scaled, scaled_name = emit("Mul", square, scale_name)
-    two, two_name = constant(2.0)
-    # Twice the position in [-1, 1], which is what the recurrence multiplies with.
-    twice, t = emit("Sub", scaled_name, two_name)
-    yield from (low, high, clipped, squared, scale, scaled, two, twice)
-    coefficients = _erf_coefficients()
-    zero, newer = constant(0.0)
-    yield zero
-    older = newer
-    for value in coefficients[:0:-1]:
-        factor, factor_name = constant(float(value))
-        product, product_name = emit("Mul", t, newer)
-        difference, difference_name = emit("Sub", product_name, older)
-        total, total_name = emit("Add", difference_name, factor_name)
-        yield from (factor, product, difference, total)
-        older, newer = newer, total_name
-    half, half_name = constant(0.5)
-    position, position_name = emit("Mul", t, half_name)
-    product, product_name = emit("Mul", position_name, newer)
-    difference, difference_name = emit("Sub", product_name, older)
-    first, first_name = constant(float(coefficients[0]))
-    series, series_name = emit("Add", difference_name, first_name)
-    yield from (half, position, product, difference, first, series)
-    yield helper.make_node("Mul", [x, series_name], list(node.output))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -197,37 +197,33 @@ class FileJudge:
 
     def _unoptimised(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         if self.artifact.open_plain is not None:
-            yield from self._again(self.artifact.open_plain, UNOPTIMISED, runs, tolerances)
+            yield from self._again(self.artifact.open_plain(), UNOPTIMISED, runs, tolerances)
 
     def _float64(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         """The graph in float64 against eager in float64."""
         if self.artifact.open_double is None or self._explicit is not None:
             return
-        exact = [run for run in runs if run.exact is not None]
-        factor = FLOAT64_FACTOR_COMPUTED if self.weights.computed else FLOAT64_FACTOR
-        strict = Tolerances(tolerances.floors, factor, lenient_dtype=True)
         try:
-            results = list(self._again(self.artifact.open_double, FLOAT64, exact, strict))
+            runner = self.artifact.open_double()
         except ExportError as error:
             if error.problem.kind != "no-float64":
                 raise
             self.left_out.append(f"the graph in float64: {error.problem.message}")
             return
-        for result in results:
+        rounds = self.weights.computed or runner.contract().float32_operators
+        factor = FLOAT64_FACTOR_COMPUTED if rounds else FLOAT64_FACTOR
+        exact = [run for run in runs if run.exact is not None]
+        for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
             # A file that runs in float32 and not in float64 is no worse for it.
             if result.outputs:
                 yield result
             else:
                 self.left_out.append(f"{result.case}: {result.message}")
 
-    def _again(
-        self, opener: Callable[[], Runner], suffix: str, runs: list[Run], tolerances: Tolerances
-    ) -> Iterator[CaseResult]:
+    def _again(self, runner: Runner, suffix: str, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         """Some cases in another way of running the same file."""
-        chosen = [run for run in runs if run.case.name in _AGAIN and self._wanted_again(run.case.name, suffix)]
-        if chosen:
-            runner = opener()
-            for run in chosen:
+        for run in runs:
+            if run.case.name in _AGAIN and self._wanted_again(run.case.name, suffix):
                 yield compared(self.interface.graph, run_file(self.interface, run, runner, suffix), tolerances)
 
     def _wanted_again(self, name: str, suffix: str) -> bool:
