@@ -5,6 +5,7 @@ Every command is a few lines; what it needs is imported inside, so that ``--help
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -71,6 +72,40 @@ def run(
         quick=quick,
     )
     sys.exit(conversion.run(manifests or (Path("export.yml"),), only, options, fail_on))
+
+
+REPORTS = click.argument("reports", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER|REPORT]...")
+
+
+@cli.command()
+@REPORTS
+@click.option("--output-dir", type=click.Path(path_type=Path), default=Path("export"), show_default=True)
+@click.option("--fail-on", type=FAIL_ON, default="tolerance", show_default=True)
+def report(reports: tuple[Path, ...], output_dir: Path, fail_on: str) -> NoReturn:
+    """Merge the reports of several runs into one (default: those in ./export)."""
+    from entrypoint import merging
+
+    sys.exit(merging.merge_reports(reports or (Path("export"),), output_dir, fail_on))
+
+
+@cli.command()
+@REPORTS
+@click.option("--repository", required=True, metavar="OWNER/NAME", help="Where the release is, or is to be.")
+@click.option("--tag", required=True, help="Tag of the release, such as v1.2.0.")
+def publish(reports: tuple[Path, ...], repository: str, tag: str) -> NoReturn:
+    """Publish what passed as assets of a GitHub release; GITHUB_TOKEN or GH_TOKEN holds the token."""
+    from entrypoint import merging
+
+    sys.exit(merging.publish_reports(reports or (Path("export"),), repository, tag))
+
+
+@cli.command()
+@REPORTS
+def verify(reports: tuple[Path, ...]) -> NoReturn:
+    """Say whether the files on disk are those that were judged, by their SHA-256."""
+    from entrypoint import merging
+
+    sys.exit(merging.verify_reports(reports or (Path("export"),)))
 
 
 @cli.command()
@@ -155,6 +190,9 @@ def _explain(error: Exception) -> Exit:
     from exporter.manifest import ManifestErrors
     from exporter.results import ExportError
 
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        click.echo(f"error: no space left on the disk while writing {error.filename or 'a file'}.", err=True)
+        return Exit.BAD_CALL
     if isinstance(error, ManifestErrors):
         click.echo(str(error), err=True)
         return Exit.BAD_CALL

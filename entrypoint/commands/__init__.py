@@ -1,0 +1,1 @@
+"""The commands of the action, one module each: settings and tools in, an exit code out."""
