@@ -7,6 +7,7 @@ module goes through `entrypoint.render.escape`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -43,37 +44,55 @@ def marker(key_: str) -> str:
 def comment(report: Report, context: CommentContext, limit: Limit = budget.COMMENT) -> str:
     """The comment on a pull request; starts with `marker` of the context's key."""
     first = marker(context.key) + "\n"
-    page = _Page(report, context, "###", tables.compact)
+    page = _Page(report, context, _COMMENT)
     return budget.fit(lambda extent: first + page.draw(extent), page.loud, limit)
 
 
 def summary(report: Report, context: CommentContext, limit: Limit = budget.SUMMARY) -> str:
     """The job summary."""
-    page = _Page(report, context, "##", tables.compact)
+    page = _Page(report, context, _SUMMARY)
     return budget.fit(page.draw, page.loud, limit)
 
 
 def check(report: Report, context: CommentContext, limit: Limit = budget.CHECK) -> str:
     """The text of a check run."""
-    page = _Page(report, context, "##", tables.compact)
+    page = _Page(report, context, _SUMMARY)
     return budget.fit(page.draw, page.loud, limit)
 
 
 def markdown(report: Report) -> str:
     """``export-report.md``: everything, laid out to be read as it is as well."""
-    return _Page(report, None, "#", tables.aligned).draw(Extent())
+    return _Page(report, None, _FILE).draw(Extent())
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How a page is laid out: for readers of the page, whose columns are narrow, or for readers of the file.
+
+    `line` separates the lines of a cell, `space` is a blank at which no line should be broken.
+    """
+
+    heading: str
+    table: Table
+    line: str
+    space: str
+
+
+_COMMENT = _Layout("###", tables.compact, "<br>", "\u00a0")
+_SUMMARY = _Layout("##", tables.compact, "<br>", "\u00a0")
+_FILE = _Layout("#", tables.aligned, " ", " ")
 
 
 class _Page:
     """One report on its way to Markdown; `draw` gives as much of it as asked for."""
 
-    def __init__(self, report: Report, context: CommentContext | None, heading: str, table: Table) -> None:
+    def __init__(self, report: Report, context: CommentContext | None, layout: _Layout) -> None:
         self._report = report
         self._context = context or CommentContext(key="")
         self._placed = context is not None
-        self._heading = heading
+        self._layout = layout
         self._verdict = facts.verdict(report)
-        self._table = table
+        self._table = layout.table
         rows = facts.rows(report)
         self._failures = [row for row in rows if not row.quiet]
         self._passed = [row for row in rows if row.quiet]
@@ -91,7 +110,7 @@ class _Page:
         return "\n\n".join(block for block in self._blocks(extent) if block) + "\n"
 
     def _blocks(self, extent: Extent) -> Iterator[str]:
-        yield f"{self._heading} {self._verdict.icon} {self._verdict.text}"
+        yield f"{self._layout.heading} {self._verdict.icon} {self._verdict.text}"
         yield _bullets(self._notes())
         yield self._left_out(extent)
         failures = self._failures[: extent.failing_rows]
@@ -155,18 +174,38 @@ class _Page:
         size = row.result.bytes if row.result else 0
         cells = [
             _status(row),
-            _model(row.model),
+            self._model(row.model),
             prose(facts.format_label(row.result)) if row.result else units.NOTHING,
-            _worst(row.worst),
+            self._worst(row.worst),
             _tolerance_cell(facts.tolerance(row)),
-            units.size(size),
-            units.seconds(row.result.seconds if row.result else row.model.seconds),
+            self._unbroken(units.size(size)),
+            self._unbroken(units.seconds(row.result.seconds if row.result else row.model.seconds)),
         ]
         baseline = self._context.baseline
         if baseline is not None:
             before = baseline.sizes.get((row.model.name, row.result.format)) if row.result else None
-            cells.insert(6, units.change(size, before))
+            cells.insert(6, self._unbroken(units.change(size, before)))
         return cells
+
+    def _unbroken(self, text: str) -> str:
+        return text.replace(" ", self._layout.space)
+
+    def _named(self, name: str, model: str) -> str:
+        # Only where the name says something that the model's own name doesn't.
+        return code(model) if model.rsplit("/", 1)[-1] == name else f"{code(name)}{self._layout.line}{code(model)}"
+
+    def _model(self, model: ModelResult) -> str:
+        revision = facts.revision(model)
+        named = self._named(model.name, model.model)
+        return f"{named} {self._unbroken('@ ')}{code(revision, 40)}" if revision else named
+
+    def _worst(self, comparison: OutputComparison | None) -> str:
+        if comparison is None:
+            return units.NOTHING
+        error = "not comparable" if comparison.max_abs is None else units.error(comparison.max_abs)
+        if comparison.rounding is not None:
+            error += " (" + self._unbroken(units.rounding(comparison.rounding)) + ")"
+        return f"{code(comparison.output, 60)}{self._layout.line}{error}"
 
     # The evidence
 
@@ -247,7 +286,7 @@ class _Page:
         cells = [
             [
                 f"{ICONS[entry.status]} {entry.status.value}",
-                _named(entry.name, entry.model),
+                self._named(entry.name, entry.model),
                 code(entry.since) if entry.since else units.NOTHING,
             ]
             for entry in entries
@@ -320,25 +359,6 @@ def _status(row: Row) -> str:
     if row.problem is not None and row.problem.kind not in ("", row.status.value):
         words += f": {prose(row.problem.kind, 60)}"
     return words + (", **WRONG** at other sizes" if facts.wrong_sizes(row.result) else "")
-
-
-def _named(name: str, model: str) -> str:
-    # Only where the name says something that the model's own name doesn't.
-    return code(model) if model.rsplit("/", 1)[-1] == name else f"{code(name)}<br>{code(model)}"
-
-
-def _model(model: ModelResult) -> str:
-    revision = facts.revision(model)
-    return _named(model.name, model.model) + (f" @ {code(revision, 40)}" if revision else "")
-
-
-def _worst(comparison: OutputComparison | None) -> str:
-    if comparison is None:
-        return units.NOTHING
-    if comparison.max_abs is None:
-        return f"{code(comparison.output, 60)} not comparable"
-    said = f"{code(comparison.output, 60)} {units.error(comparison.max_abs)}"
-    return f"{said} ({units.rounding(comparison.rounding)})" if comparison.rounding is not None else said
 
 
 def _tolerance_cell(tolerance: Tolerance | None) -> str:
