@@ -133,13 +133,18 @@ class Architecture:
         return self.graph("model", self.part, self.inputs, self.outputs)
 
     @property
+    def merged(self) -> Graph | None:
+        """The file that two decoders become, where there are two."""
+        return None
+
+    @property
     def part(self) -> Part:
         """The computation of the whole."""
         return "model"
 
     def graph(self, file: str, part: Part, inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> Graph:
         """A graph with the ranges of its axes."""
-        names = {name for axes in inputs.values() for name in axes.values()}
+        names = {name for axes in (*inputs.values(), *outputs.values()) for name in axes.values()}
         ranges = {name: self.axis(name) for name in sorted(names)}
         limited = {name: each for name, each in ranges.items() if each != AxisRange()}
         return Graph(file, part, inputs, outputs, limited, tuple(name for name in self.ignored if name in inputs))

@@ -5,11 +5,13 @@
 
 from typing import Any
 
+from exporter.onnx.branches import open_branch
 from exporter.onnx.config import OnnxConfig, OnnxConfigWithPast, OnnxSeq2SeqConfigWithPast
 from exporter.onnx.convert import OutputMatchError, export, validate_model_outputs
 from exporter.onnx.custom import load_custom_config
 from exporter.onnx.double import open_double
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph, export_graphs
+from exporter.onnx.merge import merge_decoders
 from exporter.onnx.ready import READY_CLASSES, ready_class
 from exporter.onnx.runtime import OnnxRunner, open_model
 
@@ -24,8 +26,10 @@ __all__ = [
     "export",
     "export_graph",
     "export_graphs",
-    "open_double",
     "load_custom_config",
+    "merge_decoders",
+    "open_branch",
+    "open_double",
     "open_model",
     "validate_model_outputs",
 ]

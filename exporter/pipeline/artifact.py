@@ -12,16 +12,32 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from exporter import __version__
 from exporter.results import ExportError
 
-__all__ = ["ARTIFACT_FILE", "ArtifactFile", "read_artifact", "write_artifact"]
+__all__ = ["ARTIFACT_FILE", "ArtifactFile", "GraphFile", "read_artifact", "write_artifact"]
 
 ARTIFACT_FILE = "artifact.json"
+
+
+class GraphFile(BaseModel):
+    """Which file computes a graph.
+
+    Attributes:
+        graph: Name of the architecture's graph.
+        path: The file, in the artifact's folder.
+        branch: Whether the graph is one branch of a file that holds several.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    graph: str
+    path: str
+    branch: bool = False
 
 
 class ArtifactFile(BaseModel):
     """Enough to judge the artifact again.
 
     Attributes:
-        files: Model files, relative to the folder, in the order of the architecture's graphs.
+        files: Which file computes which graph.
         traced: For each graph the size of every axis it was traced with.
         opset: ONNX opset; None for other formats.
         fixed_sizes: Whether the file refuses other sizes.
@@ -32,7 +48,7 @@ class ArtifactFile(BaseModel):
     format: str
     task: str
     model_type: str
-    files: tuple[str, ...]
+    files: tuple[GraphFile, ...]
     traced: dict[str, dict[str, int]] = {}
     engine: str = ""
     opset: int | None = None
@@ -61,6 +77,6 @@ def read_artifact(directory: Path) -> ArtifactFile:
         ) from None
     except ValidationError:
         raise ExportError("no-artifact", f"{path} is no {ARTIFACT_FILE} of ours.") from None
-    if any(Path(name).name != name for name in artifact.files):
+    if any(Path(file.path).name != file.path for file in artifact.files):
         raise ExportError("no-artifact", f"{path} names files outside its folder.")
     return artifact
