@@ -82,7 +82,13 @@ TASKS: tuple[Task, ...] = (
         "image-classification",
         (),
         ("AutoModelForImageClassification",),
-        ("ForImageClassification", "ForImageClassificationWithTeacher"),
+        (
+            "ForImageClassification",
+            "ForImageClassificationWithTeacher",
+            "ForImageClassificationLearned",
+            "ForImageClassificationFourier",
+            "ForImageClassificationConvProcessing",
+        ),
     ),
     Task("object-detection", (), ("AutoModelForObjectDetection",), ("ForObjectDetection",)),
     Task("image-segmentation", (), ("AutoModelForImageSegmentation",), ("ForSegmentation",)),
@@ -109,8 +115,18 @@ TASKS: tuple[Task, ...] = (
 
 _BY_NAME: dict[str, Task] = {name: task for task in TASKS for name in (task.name, *task.synonyms)}
 
-# `WhisperForConditionalGeneration` ends like T5's class, but takes sound.
-_SPEECH_PREFIXES = ("Whisper", "Speech2Text", "SpeechEncoderDecoder", "Moonshine")
+# Endings that mean something else for models that hear or see: beginning, ending, task.
+_BY_MODALITY: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (("Whisper", "Speech2Text", "Moonshine"), "ForConditionalGeneration", "speech2seq-lm"),
+    (("SpeechEncoderDecoder",), "Model", "speech2seq-lm"),
+    (("EncoderDecoder",), "Model", "seq2seq-lm"),
+    (("Blip", "Pix2Struct", "Kosmos"), "ForConditionalGeneration", "vision2seq-lm"),
+    (
+        ("Wav2Vec2", "Hubert", "WavLM", "UniSpeech", "SEW", "Data2VecAudio"),
+        "ForSequenceClassification",
+        "audio-classification",
+    ),
+)
 
 
 def names() -> tuple[str, ...]:
@@ -154,8 +170,9 @@ def from_architecture(class_name: str) -> Task:
     Raises:
         TaskError: No known suffix matches.
     """
-    if class_name.endswith("ForConditionalGeneration") and class_name.startswith(_SPEECH_PREFIXES):
-        return _BY_NAME["speech2seq-lm"]
+    for beginnings, ending, name in _BY_MODALITY:
+        if class_name.startswith(beginnings) and class_name.endswith(ending):
+            return _BY_NAME[name]
     matches = [(len(suffix), task) for task in TASKS for suffix in task.suffixes if class_name.endswith(suffix)]
     if not matches:
         raise TaskError(f"no task is known for the class {class_name!r}; write `task:` in the manifest")

@@ -53,6 +53,11 @@ def test_a_task_without_cache_has_no_form_with_past() -> None:
         ("VisionEncoderDecoderModel", "vision2seq-lm"),
         ("ViTForImageClassification", "image-classification"),
         ("DetrForSegmentation", "image-segmentation"),
+        ("PerceiverForImageClassificationLearned", "image-classification"),
+        ("Wav2Vec2ForSequenceClassification", "audio-classification"),
+        ("BlipForConditionalGeneration", "vision2seq-lm"),
+        ("EncoderDecoderModel", "seq2seq-lm"),
+        ("SpeechEncoderDecoderModel", "speech2seq-lm"),
     ],
 )
 def test_the_longest_suffix_of_a_class_name_decides(class_name: str, task: str) -> None:
