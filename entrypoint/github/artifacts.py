@@ -122,10 +122,12 @@ def _from_artifacts(client: Client, name: str, branch: str, except_run: int) -> 
 def _artifacts(client: Client, name: str, branch: str) -> list[_Artifact]:
     """What runs on this repository's own branch uploaded and what is still there, newest first."""
     pages = client.repository.get_artifacts(name=name)
-    listed = client.ask(
-        f"list the artifacts named {name}", lambda: [artifact.raw_data for artifact in islice(pages, _MOST_LISTED)]
-    )
-    found = [_artifact(data) for data in listed if not data["expired"] and _is_of(data.get("workflow_run"), branch)]
+
+    def request() -> list[_Artifact]:
+        listed = [artifact.raw_data for artifact in islice(pages, _MOST_LISTED)]
+        return [_artifact(data) for data in listed if not data["expired"] and _is_of(data.get("workflow_run"), branch)]
+
+    found = client.ask(f"list the artifacts named {name}", request)
     return sorted(found, key=lambda artifact: artifact.created, reverse=True)
 
 

@@ -35,6 +35,16 @@ __all__ = ["Client", "Patience", "connect"]
 
 T = TypeVar("T")
 
+# What PyGithub raises over an answer of another shape, or a link to another host.
+_NOT_THE_API = (
+    AssertionError,
+    AttributeError,
+    BadAttributeException,
+    IncompletableObject,
+    KeyError,
+    TypeError,
+    ValueError,
+)
 _USER_AGENT = f"export-action/{__version__}"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
@@ -198,8 +208,8 @@ class Client:
         """
         return self._repeat(what, lambda: self._fetch(what, url, most, accept), (ThrottledError, UnavailableError))
 
-    def upload(self, what: str, url: str, content: BinaryIO, content_type: str = "application/octet-stream") -> Any:
-        """POST a stream as it is, once, and return the JSON that comes back.
+    def upload(self, what: str, url: str, content: BinaryIO, read: Callable[[Any], T]) -> T:
+        """POST a stream as it is, once, and `read` the JSON that comes back.
 
         Raises:
             UnavailableError: It may have arrived, whole or in part: look before trying again.
@@ -208,13 +218,13 @@ class Client:
         self._check_host(url)
         self._sleep(self.patience.between_writes)
 
-        def request() -> Any:
+        def request() -> T:
             content.seek(0)
-            headers = self._authorization() | {"Content-Type": content_type}
+            headers = self._authorization() | {"Content-Type": "application/octet-stream"}
             timeout = (self.patience.timeout, self.patience.upload_timeout)
             response = self._session.post(url, data=content, headers=headers, timeout=timeout, allow_redirects=False)
             self._raise_for_status(what, response)
-            return response.json()
+            return read(response.json())
 
         return self._repeat(what, request, (ThrottledError,))
 
@@ -229,7 +239,7 @@ class Client:
         for attempt in range(1, self.patience.attempts + 1):
             try:
                 return self._once(what, request)
-            except ApiError as failure:  # noqa: PERF203 - a retry is a try in a loop
+            except ApiError as failure:
                 if not isinstance(failure, passing) or attempt == self.patience.attempts:
                     raise
                 wait = self._wait(failure, attempt)
@@ -251,7 +261,7 @@ class Client:
             raise
         except requests.RequestException as error:
             raise self._unreachable(what, error) from None
-        except (ValueError, TypeError, KeyError, AttributeError, BadAttributeException, IncompletableObject) as error:
+        except _NOT_THE_API as error:
             raise ApiError(
                 f"{self._host} answered with something that is not GitHub's API when asked to {what} "
                 f"({type(error).__name__}).",

@@ -70,7 +70,7 @@ def upsert_comment(client: Client, pull: PullRequest, body: str, key: str, head_
     for attempt in range(1, client.patience.attempts + 1):
         try:
             outcome = task.do()
-        except _LookAgainError as again:  # noqa: PERF203 - a retry is a try in a loop
+        except _LookAgainError as again:
             before = again.cause
             client.pause(attempt)
         except ApiError as error:

@@ -295,7 +295,7 @@ class _Upload:
         for attempt in range(1, self._client.patience.attempts + 1):
             try:
                 made = self._client.create(f"make a draft of release {self._tag}", request)
-            except UnavailableError as error:  # noqa: PERF203 - a retry is a try in a loop
+            except UnavailableError as error:
                 failure = error
                 self._client.pause(attempt)
                 found = self._find()
@@ -367,7 +367,7 @@ class _Upload:
     def _send(self, what: str, release: _Release, content: _Content) -> _Asset:
         url = f"{release.upload_url}?{urlencode({'name': content.name})}"
         with content.open() as stream:
-            return _uploaded(self._client.upload(what, url, stream))
+            return self._client.upload(what, url, stream, _uploaded)
 
     def _delete(self, asset: _Asset) -> None:
         found = self._client.repository.get_release_asset(asset.id)

@@ -15,9 +15,9 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -129,7 +129,7 @@ class Fault:
         done: Whether the request has its effect all the same.
         meanwhile: Something that happens just before the request is looked at.
         reset: Break the connection instead of answering.
-        delay: Seconds before the answer.
+        hang: Answer only when this is set; half a minute at most.
     """
 
     method: str
@@ -140,7 +140,7 @@ class Fault:
     done: bool = False
     meanwhile: Callable[[], object] | None = None
     reset: bool = False
-    delay: float = 0.0
+    hang: threading.Event | None = None
 
 
 class Refusal(Exception):
@@ -287,7 +287,8 @@ class FakeGitHub:
             with self._lock:
                 answer, login = self._true_answer(method, url.path, query, headers, body)
         if fault is not None:
-            time.sleep(fault.delay)
+            if fault.hang is not None:
+                fault.hang.wait(30)
             answer = fault.answer or answer
         status = 0 if fault is not None and fault.reset else answer.status
         self.state.calls.append(Call(method, url.path, login, status))
@@ -369,7 +370,9 @@ class FakeGitHub:
             whose = "integration" if request.token.kind == "Bot" else "personal access token"
             raise Refusal(403, f"Resource not accessible by {whose}", status="403")
 
-    def _paged(self, request: Request, items: list[Any]) -> tuple[list[Any], dict[str, str]]:
+    def _paged(
+        self, request: Request, items: list[Any], show: Callable[[Any], dict[str, Any]]
+    ) -> tuple[list[Any], dict[str, str]]:
         # https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api
         size = min(int(request.query.get("per_page", 30)), 100)
         page = int(request.query.get("page", 1))
@@ -381,7 +384,8 @@ class FakeGitHub:
 
         links = [link(page - 1, "prev"), link(1, "first")] if page > 1 else []
         links += [link(page + 1, "next"), link(last, "last")] if page < last else []
-        return items[(page - 1) * size : page * size], {"Link": ", ".join(links)} if links else {}
+        shown = [show(item) for item in items[(page - 1) * size : page * size]]
+        return shown, {"Link": ", ".join(links)} if links else {}
 
     # GraphQL ---------------------------------------------------------------------------------------------------------
 
@@ -407,12 +411,12 @@ class FakeGitHub:
         wanted = request.query.get("state", "open")
         head = request.query.get("head")
         found = [
-            self._pull_json(pull)
+            pull
             for pull in sorted(self.state.pulls.values(), key=lambda pull: -pull.number)
             if wanted in ("all", pull.state)
             and head in (None, f"{(pull.head_repository or pull.author).split('/')[0]}:{pull.head_ref}")
         ]
-        return Answer(200, *self._paged(request, found))
+        return Answer(200, *self._paged(request, found, self._pull_json))
 
     def _get_pull(self, request: Request, number: str) -> Answer:
         self._may(request, "pull_requests")
@@ -432,8 +436,8 @@ class FakeGitHub:
         # "ordered by ascending ID": https://docs.github.com/en/rest/issues/comments#list-issue-comments
         self._pull(issue)
         comments = sorted(self.state.comments.values(), key=lambda comment: comment.id)
-        found = [self._comment_json(comment) for comment in comments if comment.issue == int(issue)]
-        return Answer(200, *self._paged(request, found))
+        found = [comment for comment in comments if comment.issue == int(issue)]
+        return Answer(200, *self._paged(request, found, self._comment_json))
 
     def _text(self, request: Request) -> str:
         # The limit is in what GitHub answers, not in its pages: "body is too long (maximum is 65536 characters)".
@@ -477,28 +481,29 @@ class FakeGitHub:
     def _list_artifacts(self, request: Request) -> Answer:
         # Of all branches, forks and runs: https://docs.github.com/en/rest/actions/artifacts#list-artifacts-for-a-repository
         self._may(request, "actions")
-        found = []
-        for artifact in sorted(self.state.artifacts.values(), key=lambda artifact: -artifact.id):
-            if request.query.get("name") in (None, artifact.name):
-                size = len(artifact.content) if artifact.size is None else artifact.size
-                facts = {
-                    "id": artifact.id,
-                    "name": artifact.name,
-                    "size_in_bytes": size,
-                    "expired": artifact.expired,
-                    "digest": artifact.digest,
-                }
-                run = {
-                    "id": artifact.run,
-                    "repository_id": 1,
-                    "head_repository_id": artifact.head_repository,
-                    "head_branch": artifact.branch,
-                    "head_sha": artifact.commit,
-                }
-                archive = f"{self.binary_url}{request.path}/{artifact.id}/zip"
-                found.append(shapes.artifact(self._base(), facts, run) | {"archive_download_url": archive})
-        page, headers = self._paged(request, found)
+        artifacts = sorted(self.state.artifacts.values(), key=lambda artifact: -artifact.id)
+        found = [artifact for artifact in artifacts if request.query.get("name") in (None, artifact.name)]
+        page, headers = self._paged(request, found, self._artifact_json)
         return Answer(200, {"total_count": len(found), "artifacts": page}, headers)
+
+    def _artifact_json(self, artifact: Artifact) -> dict[str, Any]:
+        facts = {
+            "id": artifact.id,
+            "name": artifact.name,
+            "size_in_bytes": len(artifact.content) if artifact.size is None else artifact.size,
+            "expired": artifact.expired,
+            "digest": artifact.digest,
+        }
+        run = {
+            "id": artifact.run,
+            "repository_id": 1,
+            "head_repository_id": artifact.head_repository,
+            "head_branch": artifact.branch,
+            "head_sha": artifact.commit,
+        }
+        home = f"{self.binary_url}{self.prefix}/repos/{self.state.repository}"
+        archive = f"{home}/actions/artifacts/{artifact.id}/zip"
+        return shapes.artifact(self._base(), facts, run) | {"archive_download_url": archive}
 
     def _download_artifact(self, request: Request, number: str) -> Answer:
         # A redirect, or 410 once expired: https://docs.github.com/en/rest/actions/artifacts#download-an-artifact
@@ -575,7 +580,7 @@ class FakeGitHub:
         self._may(request, "contents")
         releases = sorted(self.state.releases.values(), key=lambda release: -release.id)
         shown = [release for release in releases if not release.draft or "contents" in request.token.writes]
-        return Answer(200, *self._paged(request, [self._told(release) for release in shown]))
+        return Answer(200, *self._paged(request, shown, self._told))
 
     def _latest_release(self, request: Request) -> Answer:
         # "most recent non-prerelease, non-draft": https://docs.github.com/en/rest/releases/releases#get-the-latest-release
@@ -644,8 +649,8 @@ class FakeGitHub:
         # https://docs.github.com/en/rest/releases/assets#list-release-assets
         self._may(request, "contents")
         release = self._release(number)
-        found = [self._asset_json(release, asset) for asset in release.assets.values()]
-        return Answer(200, *self._paged(request, found))
+        show = partial(self._asset_json, release)
+        return Answer(200, *self._paged(request, list(release.assets.values()), show))
 
     def _upload_asset(self, request: Request, number: str) -> Answer:
         # Renames special characters, refuses a name that is taken, also by a `starter` that a failed upload left:

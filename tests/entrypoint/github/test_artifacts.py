@@ -147,6 +147,12 @@ def test_a_bomb_costs_no_more_than_the_limit(client, state, monkeypatch):
     assert "unpacks to more than the 1,000,000 bytes we read" in found.notes[0]
 
 
+def test_an_archive_of_countless_files_is_not_searched(client, state, monkeypatch):
+    monkeypatch.setattr(artifacts, "_MOST_MEMBERS", 2)
+    state.add_artifact(NAME, packed("1", "2", report().to_json(), names=("a", "b", REPORT_NAME)))
+    assert "it has 3 files, more than the 2 we look through" in find_baseline(client, NAME).notes[0]
+
+
 @pytest.mark.parametrize("told", [5_000_000, 10])
 def test_a_large_download_is_not_read(client, state, monkeypatch, told):
     monkeypatch.setattr(artifacts, "_LARGEST", 1_000_000)

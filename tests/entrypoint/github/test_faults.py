@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import logging
 import socket
@@ -61,17 +60,25 @@ def test_a_reset_connection_is_tried_again(client, state, method, done):
     assert state.bodies(7) == [report("All passed.")]
 
 
-def test_a_slow_post_leaves_one_comment(connect_as, state, waits):
+@pytest.fixture
+def hang():
+    """Answers come when the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_a_slow_post_leaves_one_comment(connect_as, state, waits, hang):
     client = connect_as("ghs_job", Patience(timeout=1, attempts=3, between_writes=0))
-    state.happen("POST", "/comments$", delay=1.3)
+    state.happen("POST", "/comments$", hang=hang)
     assert comment(client).action == "created"
     assert state.bodies(7) == [report("All passed.")]
     assert waits == [1.0]
 
 
-def test_a_server_that_never_answers_is_given_up(connect_as, state):
+def test_a_server_that_never_answers_is_given_up(connect_as, state, hang):
     client = connect_as("ghs_job", Patience(timeout=1, attempts=2, between_writes=0))
-    state.happen("GET", "/comments$", delay=1.3, times=2)
+    state.happen("GET", "/comments$", hang=hang, times=2)
     with pytest.raises(CannotComment, match=r"gave no answer in time when asked to list the comments of #7"):
         comment(client)
 
@@ -160,6 +167,39 @@ def test_an_answer_of_something_else_is_explained(client, state, body):
             find_pull_request(client, "workflow_run", {"workflow_run": run})
     else:
         assert find_pull_request(client, "workflow_run", {"workflow_run": run}).pull is None
+
+
+def test_a_server_that_wants_another_address_is_explained(client, state):
+    moved = Answer(301, headers={"Location": "https://ghes.corp/api/v3/repos/org/models/issues/7/comments"})
+    state.happen("GET", "/comments$", answer=moved)
+    with pytest.raises(CannotComment, match=r"redirected from http protocol to https.*Check GITHUB_API_URL"):
+        comment(client)
+
+
+def test_redirects_in_a_circle_end(client, fake, state):
+    state.happen("GET", "/circle$", answer=Answer(302, headers={"Location": f"{fake.url}/circle"}), times=99)
+    with pytest.raises(ApiError, match="redirected more than 5 times"):
+        client.download("download it", f"{fake.url}/circle", 100)
+    assert len(state.calls) == 5
+
+
+def test_a_certificate_that_is_not_trusted_is_explained(fake, waits):
+    # The fake speaks no TLS at all, which requests reports in the same way.
+    address = fake.url.replace("http://", "https://")
+    with (
+        connect("ghs_job", "org/models", address, PATIENCE, waits.append) as client,
+        pytest.raises(CannotComment, match=r"was not trusted when asked.*REQUESTS_CA_BUNDLE"),
+    ):
+        comment(client)
+    assert waits == []
+
+
+def test_a_next_page_on_another_host_is_not_followed(client, state):
+    one = {"id": 1, "body": "Hi", "html_url": "https://github.test", "user": {"login": "octocat"}}
+    elsewhere = Answer(200, [one], {"Link": '<http://evil.test/repos?page=2>; rel="next"'})
+    state.happen("GET", "/comments$", answer=elsewhere)
+    with pytest.raises(CannotComment, match="something that is not GitHub's API"):
+        comment(client)
 
 
 def test_an_answer_cut_short_is_asked_for_again(client, state):
@@ -292,6 +332,8 @@ def test_an_upload_that_fails_once_ends_whole(client, state, files, path, how, d
     assert not published.draft
     assert contents(the_release(state)) == CONTENTS
     assert len(the_release(state).assets) == 3
+    drafts = [call for call in state.calls if call.method == "POST" and call.path.endswith("/releases")]
+    assert len(drafts) == (1 if done or path != "/releases$" else 2)
 
 
 def test_a_502_that_leaves_a_starter_behind_ends_whole(client, state, files):
@@ -346,6 +388,16 @@ def test_an_upload_that_never_works_leaves_a_draft_and_says_so(client, state, fi
     assert len([call for call in state.calls if call.status == 502]) == PATIENCE.attempts
 
 
+def test_a_release_that_can_not_be_made_is_explained(client, state, files):
+    fault = state.fail("POST", "/releases$", 500, "Oops", times=99)
+    fault.answer.data["errors"] = ["the disk is full", {"field": "tag_name", "code": "custom"}]
+    with pytest.raises(CannotPublish) as caught:
+        publish_assets(client, TAG, files, NOTES)
+    assert caught.value.problem.message == (
+        "GitHub failed when asked to make a draft of release v1.2.0 (500 Oops; the disk is full; tag_name custom)."
+    )
+
+
 def test_publishing_that_fails_leaves_a_draft_that_the_next_run_publishes(client, state, files):
     state.fail("PATCH", "/releases/", 500, times=99)
     with pytest.raises(CannotPublish, match="has 2 of 2 files"):
@@ -361,28 +413,33 @@ def test_uploads_are_paced(connect_as, state, files, waits):
     assert waits == [0.001] * 3
 
 
-class _Deaf(http.server.BaseHTTPRequestHandler):
-    heard = threading.Event()
-
-    def do_POST(self):
-        self.heard.wait(30)
-
-    def log_message(self, *_):
-        pass
+def test_an_upload_has_a_timeout(connect_as, fake, state, hang):
+    client = connect_as("ghs_job", Patience(timeout=1, upload_timeout=1, between_writes=0))
+    state.happen("POST", "/x$", hang=hang)
+    with pytest.raises(UnavailableError, match="gave no answer in time"):
+        client.upload("upload it", f"{fake.url}/x", io.BytesIO(b"content"), dict)
 
 
-def test_an_upload_has_a_timeout(waits):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Deaf) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        patience = Patience(timeout=1, upload_timeout=1, between_writes=0)
-        with (
-            connect("ghs_job", "org/models", address, patience, waits.append) as client,
-            pytest.raises(UnavailableError, match="gave no answer in time"),
-        ):
-            client.upload("upload it", f"{address}/x", io.BytesIO(b"content"))
-        _Deaf.heard.set()
-        server.shutdown()
+def test_an_upload_answered_by_something_else_is_explained(client, state, files):
+    state.happen("POST", "/assets$", answer=Answer(201, {"well": "done"}))
+    with pytest.raises(CannotPublish, match="something that is not GitHub's API"):
+        publish_assets(client, TAG, files, NOTES)
+
+
+def test_an_upload_acknowledged_with_other_bytes_is_done_again(client, state, files):
+    told = {"id": 1, "name": "bert-onnx.zip", "state": "uploaded", "size": 12, "browser_download_url": ""}
+    told["digest"] = f"sha256:{hashlib.sha256(b'other bytes').hexdigest()}"
+    state.happen("POST", "/assets$", answer=Answer(201, told))
+    publish_assets(client, TAG, files, NOTES)
+    assert contents(the_release(state)) == CONTENTS
+
+
+def test_an_asset_that_vanishes_is_noticed_before_publishing(client, state, files):
+    state.happen("GET", "/assets$", skip=1, meanwhile=lambda: the_release(state).assets.clear())
+    with pytest.raises(CannotPublish, match="GitHub does not list it") as caught:
+        publish_assets(client, TAG, files, NOTES)
+    assert "publish from one job" in caught.value.problem.hint
+    assert the_release(state).draft
 
 
 def test_a_file_is_streamed_not_loaded(client, state, tmp_path, monkeypatch):

@@ -68,6 +68,7 @@ def test_a_different_file_is_replaced_and_the_checksums_with_it(client, state, f
 def test_without_digests_equal_sizes_prove_nothing(client, state, files):
     state.knows_digests = False
     publish_assets(client, TAG, files, NOTES)
+    assert contents(the_release(state)) == CONTENTS
     files[0].path.write_text("ONNX WEIGHTS")
     again = publish_assets(client, TAG, files, NOTES)
     assert [asset.action for asset in again.assets] == ["replaced", "replaced", "replaced"]
