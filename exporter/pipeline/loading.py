@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter import architectures, onnx
 from exporter.architectures import Architecture
-from exporter.checkpoint import Checkpoint, load
+from exporter.checkpoint import Checkpoint, load, refuse_random_outputs
 from exporter.pipeline.messages import CheckpointRequest
 from exporter.results import ExportError
 from exporter.tasks import PAST_SUFFIX
@@ -57,6 +57,7 @@ def load_described(request: CheckpointRequest, dtype: str, cache_allowed: bool) 
         revision=request.revision,
     )
     architecture, origin = _describe(checkpoint, request, checkpoint.with_past and cache_allowed)
+    refuse_random_outputs(checkpoint, tuple(architecture.outputs))
     names = getattr(checkpoint.preprocessor, "model_input_names", None)
     return Loaded(checkpoint, architecture.fed_by(names) if names else architecture, origin)
 
