@@ -157,10 +157,10 @@ def token_ids(request: Request) -> Array:
     for special in (pad, end):
         if special is not None:
             flat[flat == special] = _ordinary(config.vocab_size, (pad, end))
-    if end is not None:
-        _end(ids, mask, end)
     if pad is not None:
         ids[mask == 0] = pad
+    if end is not None:
+        _end(ids, mask, end)
     separator = None if written else getattr(config, "sep_token_id", None)
     if separator is not None:
         flat[flat == separator] = _ordinary(config.vocab_size, (pad, end, separator))
@@ -188,7 +188,7 @@ def _ordinary(vocab_size: int, special: Sequence[int | None]) -> int:
 
 
 def _end(ids: Array, mask: Array, end: int) -> None:
-    """Close each row: `end` on its last token that isn't padding."""
+    """Close each row: `end` on its last token that isn't padding, or the last of all where all is padding."""
     last = ids.shape[-1] - 1 - np.argmax(mask[..., ::-1] != 0, axis=-1)
     np.put_along_axis(ids, last[..., None], end, axis=-1)
 
