@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from exporter.architectures import Graph
+from exporter.architectures.sizes import decoder_config
 from exporter.inputs import Mask
 from exporter.results import Check, ExportError, Status
 from exporter.runner import Array
@@ -132,7 +133,7 @@ def no_look_ahead(lab: Laboratory, compute: Compute) -> Iterator[float]:
     if "input_ids" in lab.graph.inputs and lab.sizes.get("sequence", 1) > 2:
         arrays = lab.inputs()
         ids = arrays["input_ids"].copy()
-        ids[..., -1] = (ids[..., -1] + 1) % lab.config.vocab_size
+        ids[..., -1] = (ids[..., -1] + 1) % decoder_config(lab.config).vocab_size
         outputs = compute(arrays)
         earlier = range(lab.sizes["sequence"] - 1)
         along = {name: array for name, array in outputs.items() if "sequence" in lab.graph.outputs[name].values()}
@@ -217,4 +218,8 @@ def _other(array: Array, proposed: Array) -> Array:
 
 
 def _values(name: str, lab: Laboratory) -> int:
-    return int(lab.config.vocab_size if name == "input_ids" else max(getattr(lab.config, "type_vocab_size", 2), 1))
+    return int(
+        decoder_config(lab.config).vocab_size
+        if name == "input_ids"
+        else max(getattr(lab.config, "type_vocab_size", 2), 1)
+    )
