@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
-from urllib.parse import quote
 
 from entrypoint.github.client import Client
 from entrypoint.github.errors import ApiError, CannotComment, MissingError, RefusedError, UnavailableError
 from entrypoint.github.pulls import PullRequest
+from entrypoint.render import escape
 
 __all__ = ["BODY_LIMIT", "CommentOutcome", "marker", "room_for", "upsert_comment"]
 
@@ -37,8 +37,7 @@ class CommentOutcome:
 
 def marker(key: str) -> str:
     """The hidden first line by which a comment is found again; `key` tells several uses in one repository apart."""
-    # Percent-encoding keeps ">" and spaces out: a key can neither end the HTML comment nor look like another key.
-    return f"<!-- export-action:report key={quote(key, safe='/._~')} v=1 -->"
+    return f"<!-- export-action:report key={escape.key(key)} v=1 -->"
 
 
 def room_for(key: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from fake_github import ACTIONS
 from github_examples import HEAD, KEY, NEWER, PULL, pull_request, report
 
+from entrypoint import render
 from entrypoint.github.comments import BODY_LIMIT, marker, room_for, upsert_comment
 from entrypoint.github.errors import CannotComment
 
@@ -93,7 +94,9 @@ def test_an_app_and_a_person_find_their_own_comments_again(connect_as, state, to
     assert state.bodies(7) == [report("All passed.")]
 
 
-@pytest.mark.parametrize("other", ["ci/export-2", "ci/expor", "ci/export v=1 -->", "", "a\nb", "ключ", "--> <b>"])
+@pytest.mark.parametrize(
+    "other", ["ci/export-2", "ci/expor", "ci/export v=1 -->", "", "a\nb", "ключ", "--> <b>", "x" * 70_000, "\udcff"]
+)
 def test_two_keys_live_side_by_side(client, state, other):
     upsert_comment(client, PULL, "one", KEY, HEAD)
     upsert_comment(client, PULL, "two", other, HEAD)
@@ -101,6 +104,7 @@ def test_two_keys_live_side_by_side(client, state, other):
     assert state.bodies(7) == [report("one again"), report("two", other)]
     assert marker(other).count("-->") == 1
     assert "\n" not in marker(other)
+    assert marker(other) == render.marker(other)  # what is rendered is what is looked for
 
 
 def test_a_report_of_an_older_commit_does_not_replace_a_newer_one(client, state):
