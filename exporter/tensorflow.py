@@ -13,7 +13,8 @@ A weight finds its home by its name. No table of models is involved, only conven
 - A TensorFlow model keeps its layers in a main layer with a name of its own, which PyTorch's base models don't have.
 - Names have changed since transformers 4; the library's own renamings for old checkpoints lead to today's.
 
-Every weight must have a home of its shape, and every parameter a weight. What is left over on either side is an error.
+Every weight must have a home of its shape, and every parameter a weight. What is left over on either side is an error,
+except what a model declares to compute itself, and what its base model leaves out below a head, such as a pooler.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def load_into(model: PreTrainedModel, folder: Path) -> tuple[str, ...]:
         untied = _fill(model, homes, placed)
     return (
         *_some(f"TensorFlow weights that {type(model).__name__} has no use for", unused, str),
-        *_some("tied in the model, but with values of its own in the checkpoint, and so not tied", untied, str),
+        *_some("Tied in the model, but not in the TensorFlow checkpoint, and so kept apart", untied, str),
     )
 
 

@@ -208,7 +208,7 @@ def test_a_head_with_values_of_its_own_is_not_tied(checkpoint: Callable[[str], P
         file["lm_head/tft5_for_conditional_generation/lm_head/kernel:0"] = kernel
     model = build(folder)
     (note,) = load_into(model, folder)
-    assert note.endswith("not tied (1): lm_head.weight")
+    assert note.endswith("kept apart (1): lm_head.weight")
     assert torch.equal(model.lm_head.weight, torch.from_numpy(kernel.T))
     with h5py.File(folder / "tf_model.h5") as file:
         shared = torch.from_numpy(file["shared/shared/shared/embeddings:0"][()])
