@@ -52,4 +52,5 @@ def _worst(worst: OutputComparison | None) -> str:
     if worst.max_abs is None:
         return f"{name(worst.output)} not comparable"
     said = f"{name(worst.output)} {units.error(worst.max_abs)}"
-    return f"{said} ({units.rounding(worst.rounding)})" if worst.rounding is not None else said
+    times = facts.rounding(worst)
+    return f"{said} ({times})" if times else said

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from entrypoint.render import budget, facts, tables, units
@@ -203,8 +203,8 @@ class _Page:
         if comparison is None:
             return units.NOTHING
         error = "not comparable" if comparison.max_abs is None else units.error(comparison.max_abs)
-        if comparison.rounding is not None:
-            error += " (" + self._unbroken(units.rounding(comparison.rounding)) + ")"
+        if times := facts.rounding(comparison):
+            error += f" ({self._unbroken(times)})"
         return f"{code(comparison.output, 60)}{self._layout.line}{error}"
 
     # The evidence
@@ -232,7 +232,7 @@ class _Page:
             yield f"**What to do:** {prose(problem.hint, _MESSAGE)}"
         if row.validation is not None:
             yield self._outputs(facts.output_summaries(row.validation))
-        yield _bullets(_first(_REMARKS, _remarks(row)))
+        yield _bullets(_first(_REMARKS, chain(_remarks(row), map(prose, row.model.notes))))
         if problem is not None and problem.log:
             yield "Last lines of its log:\n\n" + fence(problem.log[-_LINES_OF_LOG:])
 
@@ -264,16 +264,7 @@ class _Page:
         ]
         cells = [_evidence_cells(row, summary) for row in rows for summary in _summaries(row)]
         body = [self._table(columns, cells)] if cells else []
-        body.append(
-            _bullets(
-                [
-                    f"{code(row.model.name)} {prose(facts.format_label(row.result))}: {remark}"
-                    for row in rows
-                    if row.result
-                    for remark in _first(_REMARKS, _remarks(row))
-                ]
-            )
-        )
+        body.append(_bullets(_remarks_by_name(rows)))
         first = rows[0].model
         body.append("Reproduce one of them:\n\n" + fence([shell(*facts.command(first))], "sh", _MESSAGE))
         body.append(self._versions())
@@ -424,7 +415,15 @@ def _remarks(row: Row) -> Iterator[str]:
     if row.result is not None:
         yield from _attempt_remarks(row.result)
         yield from map(prose, row.result.notes)
-    yield from map(prose, row.model.notes)
+
+
+def _remarks_by_name(rows: Sequence[Row]) -> Iterator[str]:
+    """Remarks on several rows, and what belongs to a model once for all its formats."""
+    for row in rows:
+        what = f"{code(row.model.name)} {prose(facts.format_label(row.result))}" if row.result else code(row.model.name)
+        yield from (f"{what}: {remark}" for remark in _first(_REMARKS, _remarks(row)))
+    for model in {row.model.name: row.model for row in rows}.values():
+        yield from (f"{code(model.name)}: {note}" for note in _first(_REMARKS, map(prose, model.notes)))
 
 
 def _validation_remarks(validation: Validation) -> Iterator[str]:
@@ -445,7 +444,7 @@ def _validation_remarks(validation: Validation) -> Iterator[str]:
     tolerance = validation.tolerance
     if tolerance is not None and (tolerance.reason or validation.status is not Status.PASSED):
         yield _tolerance_remark(tolerance)
-    yield from map(prose, validation.notes)
+    yield from map(prose, facts.notes(validation))
     if validation.left_out:
         yield f"not compared: {', '.join(code(name, 60) for name in validation.left_out)}"
 

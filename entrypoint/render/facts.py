@@ -34,10 +34,12 @@ __all__ = [
     "Verdict",
     "command",
     "format_label",
+    "notes",
     "output_summaries",
     "reason",
     "replay",
     "revision",
+    "rounding",
     "rows",
     "status_words",
     "tolerance",
@@ -180,6 +182,17 @@ def replay(validation: Validation) -> tuple[str, ...]:
     return tuple(words) if words and words[0] == "export-action" else ()
 
 
+def rounding(comparison: OutputComparison) -> str:
+    """The error in units of the noise floor; empty where there is no floor or no error."""
+    return units.rounding(comparison.rounding) if comparison.rounding is not None and comparison.max_abs else ""
+
+
+def notes(validation: Validation) -> tuple[str, ...]:
+    """Notes without those that only repeat what the check of other sizes says in more detail."""
+    told = any(check.name == OTHER_SIZES for check in validation.checks)
+    return tuple(note for note in validation.notes if not (told and _WRONG.search(note)))
+
+
 def _difference(comparison: OutputComparison) -> str:
     name = f"'{comparison.output}'"
     if comparison.shape != comparison.reference_shape:
@@ -189,8 +202,8 @@ def _difference(comparison: OutputComparison) -> str:
     if comparison.max_abs is None or math.isnan(comparison.max_abs):
         return f"{name}: {comparison.message or 'not a number where the original is one'}"
     said = f"{name} differs by {units.error(comparison.max_abs)}"
-    if comparison.rounding is not None:
-        said += f", {units.rounding(comparison.rounding)}"
+    if times := rounding(comparison):
+        said += f", {times}"
     if comparison.tolerance is not None:
         said += f", tolerance {units.error(comparison.tolerance.atol)} ({tolerance_source(comparison.tolerance)})"
     return said
@@ -215,8 +228,7 @@ def reason(row: Row) -> str:
     if row.status is Status.PASSED:
         return "; ".join(wrong_sizes(row.result))
     said = next(iter(_failed_parts(row.validation)), "") if row.validation else ""
-    notes = (row.result.notes if row.result else ()) + row.model.notes
-    return said or next(iter(notes), "")
+    return said or next(iter((*(row.result.notes if row.result else ()), *row.model.notes)), "")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def table(report: Report) -> Table:
     """A row per model and format, failures first."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for title, numeric in COLUMNS:
-        drawn.add_column(title, justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(title, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for row in facts.rows(report):
         verdict, *rest = cells(row)
         drawn.add_row(Text(verdict, style=_style(row)), *map(Text, rest))

@@ -179,6 +179,19 @@ def test_reason(validation: Validation, reason: str) -> None:
     assert facts.reason(row(validation)) == reason
 
 
+def test_an_exact_result_is_not_compared_with_rounding() -> None:
+    assert facts.rounding(comparison(max_abs=0.0, rounding=0.0)) == ""
+    assert facts.rounding(comparison(rounding=None)) == ""
+    assert facts.rounding(comparison(rounding=2.0)) == "2.0x rounding"
+
+
+def test_other_sizes_are_told_once() -> None:
+    wrong = ("WRONG at sizes other than the traced ones: long", "another note")
+    told = Check(name="other sizes", status=P, message="1 WRONG: long")
+    assert facts.notes(judged(comparison(), notes=wrong, checks=(told,))) == ("another note",)
+    assert facts.notes(judged(comparison(), notes=wrong)) == wrong
+
+
 def test_outputs_are_summed_up_over_cases() -> None:
     cases = (
         CaseResult(case="short", status=P, sizes={}, outputs=(comparison(output="a"), comparison(output="b"))),
