@@ -6,24 +6,38 @@ ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
-COPY constraints.txt ./
-# torch first and alone, from its own index; everything else then finds it installed.
+COPY constraints.txt pyproject.toml ./
+# torch first and alone, from its own index; everything else then finds it installed. Dependencies come before the
+# sources, so that a change of ours does not fetch a gigabyte again.
 RUN python3 -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} "$(grep '^torch==' constraints.txt)"
-COPY pyproject.toml README.md LICENSE ./
+ && grep '^torch==' constraints.txt > torch.txt \
+ && python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+    > dependencies.txt \
+ && /opt/venv/bin/pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} --requirement torch.txt \
+ && /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt --requirement dependencies.txt \
+ # Headers and static libraries serve compilers; there is none in the image. Other people's tests serve nobody.
+ && site="$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+ && rm -rf "${site}"/torch/{include,share,test} "${site}"/torch/lib/*.a "${site}/onnx/backend/test" \
+ && find "${site}" -type d -name tests -prune -exec rm -rf {} + \
+ && find "${site}" -name '*.pyi' -delete \
+ # Every model is a process of its own, and none may write here: without this each would compile all of torch first.
+ && /opt/venv/bin/python -m compileall -q -j 0 -x "/torch/testing/_internal/" --invalidation-mode unchecked-hash "${site}"
+COPY README.md LICENSE ./
 COPY exporter ./exporter
 COPY entrypoint ./entrypoint
-RUN /opt/venv/bin/pip install --no-cache-dir --no-compile --constraint constraints.txt . \
+# Model code runs as `worker` (entrypoint/isolation.py), never as root. Made here and copied, so that the last stage runs nothing.
+RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --constraint constraints.txt . \
  && /opt/venv/bin/pip uninstall --yes pip setuptools \
- # Headers and static libraries serve compilers; there is none in the image.
- && cd /opt/venv/lib/python3*/site-packages \
- && rm -rf torch/include torch/share torch/test torch/lib/*.a onnx/backend/test \
- && find . -type d -name tests -prune -exec rm -rf {} + \
- && find . -name '*.pyi' -delete
+ && useradd --uid 65530 --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin worker
 
 FROM ${BASE_IMAGE}
+COPY --from=build /etc/passwd /etc/group /etc/
 COPY --from=build /opt/venv /opt/venv
-ENV PYTHONDONTWRITEBYTECODE=1
-# Absolute and isolated: PATH, PYTHONPATH and the rest of a job's environment leak into a container action.
+# ONNX Runtime reports model and graph names to its makers unless told not to.
+ENV ORT_DISABLE_TELEMETRY=1
+# No USER: the runner's mounts belong to root or to the runner's user, so the entry process must be root; it gives files
+# back to the workspace's owner. Absolute and isolated (-I): PATH, PYTHONPATH and the rest of a job's environment leak
+# into a container action.
 ENTRYPOINT ["/opt/venv/bin/python", "-I", "-m", "entrypoint"]
