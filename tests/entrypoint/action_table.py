@@ -19,14 +19,20 @@ BEGIN, END = "<!-- action.yml: begin -->\n", "<!-- action.yml: end -->\n"
 PERMISSIONS = [
     ("`contents: read`", "Check the repository out. All that exporting needs."),
     ("`pull-requests: write`", "Write the comment. Without it the report is in the job summary."),
-    ("`actions: read`", "Find the last report of the default branch, to compare with; download artifacts of other runs."),
+    (
+        "`actions: read`",
+        "Find the last report of the default branch, to compare with; download artifacts of other runs.",
+    ),
     ("`contents: write`", "Publish to a release, in a job that runs on tags only."),
 ]
 
 EXIT_CODES = [
     ("0", "All is well, by the measure of `fail-on`."),
     ("1", "A model failed."),
-    ("2", "The manifest, an input or the checkout is wrong, or the disk is too small; the message says what to change."),
+    (
+        "2",
+        "The manifest, an input or the checkout is wrong, or the disk is too small; the message says what to change.",
+    ),
     ("3", "GitHub refused what the inputs insist on: the comment or the release."),
     ("4", "A bug of ours."),
     ("130, 143", "The step was cancelled; what was done until then is in the report."),
