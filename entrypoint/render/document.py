@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import TypeVar
 
-from entrypoint.render import budget, facts, tables, units
+from entrypoint.render import budget, facts, outputs, remarks, tables, units
 from entrypoint.render.budget import Extent, Limit
 from entrypoint.render.context import CommentContext
 from entrypoint.render.escape import code, fence, html_code, html_prose, key, link, prose, shell
-from entrypoint.render.facts import ICONS, OutputSummary, Row
+from entrypoint.render.facts import ICONS, Row
 from entrypoint.render.tables import Column, Table
-from exporter.results import FormatResult, ModelResult, OutputComparison, Report, Status, Tolerance, Validation
+from exporter.results import ModelResult, OutputComparison, Report, Status
 
 __all__ = ["check", "comment", "markdown", "marker", "summary"]
 
 # More rows of what passed than this, and they wait behind a fold.
 _OPEN_ROWS = 20
 _NOTES = 20
-_REMARKS = 20
 _VERSIONS = 20
 _LINES_OF_LOG = 20
 _REASON = 240
@@ -130,7 +128,7 @@ class _Page:
 
     def _notes(self) -> list[str]:
         notes = (*self._report.notes, *self._context.notes)
-        return _first(_NOTES, map(prose, notes))
+        return remarks.first(_NOTES, map(prose, notes))
 
     def _left_out(self, extent: Extent) -> str:
         """One sentence about what this rendering does not show; empty when it shows everything."""
@@ -177,7 +175,7 @@ class _Page:
             self._model(row.model),
             prose(facts.format_label(row.result)) if row.result else units.NOTHING,
             self._worst(row.worst),
-            _tolerance_cell(facts.tolerance(row)),
+            outputs.tolerance(facts.tolerance(row)),
             self._unbroken(units.size(size)),
             self._unbroken(units.seconds(row.result.seconds if row.result else row.model.seconds)),
         ]
@@ -230,41 +228,13 @@ class _Page:
             yield prose(problem.message, _MESSAGE)
         if problem is not None and problem.hint:
             yield f"**What to do:** {prose(problem.hint, _MESSAGE)}"
-        if row.validation is not None:
-            yield self._outputs(facts.output_summaries(row.validation))
-        yield _bullets(_first(_REMARKS, chain(_remarks(row), map(prose, row.model.notes))))
+        yield outputs.of_row(row, self._table)
+        yield _bullets(remarks.of_row(row))
         if problem is not None and problem.log:
             yield "Last lines of its log:\n\n" + fence(problem.log[-_LINES_OF_LOG:])
 
-    def _outputs(self, summaries: Sequence[OutputSummary]) -> str:
-        if not summaries:
-            return ""
-        columns = [
-            Column("Verdict"),
-            Column("Output"),
-            Column("Shape"),
-            Column("Max abs", numeric=True),
-            Column("Max rel", numeric=True),
-            Column("Tolerance", numeric=True),
-            Column("Worst at"),
-            Column("Cases failed", numeric=True),
-        ]
-        return self._table(columns, [_output_cells(summary) for summary in summaries])
-
     def _evidence(self, rows: Sequence[Row]) -> str:
-        columns = [
-            Column("Model"),
-            Column("Format"),
-            Column("Output"),
-            Column("Shape"),
-            Column("Max abs", numeric=True),
-            Column("Max rel", numeric=True),
-            Column("Tolerance", numeric=True),
-            Column("Cases", numeric=True),
-        ]
-        cells = [_evidence_cells(row, summary) for row in rows for summary in _summaries(row)]
-        body = [self._table(columns, cells)] if cells else []
-        body.append(_bullets(_remarks_by_name(rows)))
+        body = [outputs.of_rows(rows, self._table), _bullets(remarks.of_rows(rows))]
         first = rows[0].model
         body.append("Reproduce one of them:\n\n" + fence([shell(*facts.command(first))], "sh", _MESSAGE))
         body.append(self._versions())
@@ -326,12 +296,6 @@ def _once(say: Callable[[Row], _Said]) -> Callable[[Row], _Said]:
     return remembered
 
 
-def _first(number: int, items: Iterable[str]) -> list[str]:
-    """The first so many, and a word when there are more; those are not even made."""
-    found = list(islice(items, number + 1))
-    return [*found[:number], "and more"] if len(found) > number else found
-
-
 def _bullets(items: Iterable[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
@@ -350,119 +314,6 @@ def _status(row: Row) -> str:
     if row.problem is not None and row.problem.kind not in ("", row.status.value):
         words += f": {prose(row.problem.kind, 60)}"
     return words + (", **WRONG** at other sizes" if facts.wrong_sizes(row.result) else "")
-
-
-def _tolerance_cell(tolerance: Tolerance | None) -> str:
-    if tolerance is None:
-        return units.NOTHING
-    return f"{units.error(tolerance.atol)} {facts.tolerance_source(tolerance)}"
-
-
-def _shape(comparison: OutputComparison) -> str:
-    shape = f"{units.shape(comparison.shape)} {prose(comparison.dtype, 40)}"
-    if comparison.shape == comparison.reference_shape and comparison.dtype == comparison.reference_dtype:
-        return shape
-    expected = f"{units.shape(comparison.reference_shape)} {prose(comparison.reference_dtype, 40)}"
-    return f"{shape}, expected {expected}"
-
-
-def _worst_at(summary: OutputSummary) -> str:
-    worst = summary.worst
-    said = code(summary.case.case, 60)
-    if worst.worst_index:
-        said += f" [{', '.join(map(str, worst.worst_index))}]"
-    if worst.expected is not None and worst.actual is not None:
-        said += f": expected {worst.expected:.6g}, got {worst.actual:.6g}"
-    return said
-
-
-def _output_cells(summary: OutputSummary) -> list[str]:
-    worst = summary.worst
-    return [
-        f"{ICONS[worst.status]} {worst.status.value}",
-        code(worst.output),
-        _shape(worst),
-        units.error(worst.max_abs),
-        units.error(worst.max_rel),
-        _tolerance_cell(worst.tolerance),
-        _worst_at(summary),
-        f"{summary.failed} of {summary.cases}",
-    ]
-
-
-def _summaries(row: Row) -> tuple[OutputSummary, ...]:
-    return facts.output_summaries(row.validation) if row.validation else ()
-
-
-def _evidence_cells(row: Row, summary: OutputSummary) -> list[str]:
-    worst = summary.worst
-    return [
-        code(row.model.name),
-        prose(facts.format_label(row.result)) if row.result else units.NOTHING,
-        code(worst.output),
-        _shape(worst),
-        units.error(worst.max_abs),
-        units.error(worst.max_rel),
-        _tolerance_cell(worst.tolerance),
-        str(summary.cases),
-    ]
-
-
-def _remarks(row: Row) -> Iterator[str]:
-    """What else there is to know about a row, a sentence each, as inline Markdown."""
-    if row.validation is not None:
-        yield from _validation_remarks(row.validation)
-    if row.result is not None:
-        yield from _attempt_remarks(row.result)
-        yield from map(prose, row.result.notes)
-
-
-def _remarks_by_name(rows: Sequence[Row]) -> Iterator[str]:
-    """Remarks on several rows, and what belongs to a model once for all its formats."""
-    for row in rows:
-        what = f"{code(row.model.name)} {prose(facts.format_label(row.result))}" if row.result else code(row.model.name)
-        yield from (f"{what}: {remark}" for remark in _first(_REMARKS, _remarks(row)))
-    for model in {row.model.name: row.model for row in rows}.values():
-        yield from (f"{code(model.name)}: {note}" for note in _first(_REMARKS, map(prose, model.notes)))
-
-
-def _validation_remarks(validation: Validation) -> Iterator[str]:
-    for check_ in validation.checks:
-        if check_.status is not Status.PASSED or check_.name == facts.OTHER_SIZES:
-            word = "" if check_.status is Status.PASSED else f"{check_.status.value}: "
-            said = word + prose(check_.name, 120)
-            yield f"{said}: {prose(check_.message)}" if check_.message else said
-    for case in validation.cases:
-        if case.message:
-            yield f"case {code(case.case, 60)}: {prose(case.message)}"
-    for summary in facts.output_summaries(validation):
-        if summary.worst.message:
-            yield f"{code(summary.worst.output)}: {prose(summary.worst.message)}"
-    if validation.diverges_at:
-        yield f"first difference at {code(validation.diverges_at)}"
-    # The usual ones are in the table; here are those that a person chose, and those that decided against the artifact.
-    tolerance = validation.tolerance
-    if tolerance is not None and (tolerance.reason or validation.status is not Status.PASSED):
-        yield _tolerance_remark(tolerance)
-    yield from map(prose, facts.notes(validation))
-    if validation.left_out:
-        yield f"not compared: {', '.join(code(name, 60) for name in validation.left_out)}"
-
-
-def _tolerance_remark(tolerance: Tolerance) -> str:
-    said = f"tolerance: atol {units.error(tolerance.atol)}, rtol {units.error(tolerance.rtol)}"
-    said += f", {facts.tolerance_source(tolerance)}"
-    if tolerance.floor is not None and tolerance.factor is not None:
-        said += f": {tolerance.factor:g} times a noise floor of {units.error(tolerance.floor)}"
-    return f"{said}: {prose(tolerance.reason)}" if tolerance.reason else said
-
-
-def _attempt_remarks(result: FormatResult) -> Iterator[str]:
-    if len(result.attempts) < 2:
-        return
-    for attempt in result.attempts:
-        said = f"engine {prose(attempt.engine, 40)}: {attempt.status.value} after {units.seconds(attempt.seconds)}"
-        yield f"{said}: {prose(attempt.message)}" if attempt.message else said
 
 
 def _commands(row: Row) -> list[str]:
