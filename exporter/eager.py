@@ -17,9 +17,10 @@ from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from exporter.architectures import Graph
+from exporter.architectures.inferred import Evidence
 from exporter.results import ExportError
 
-__all__ = ["PARTS", "GraphModule", "filled_cache", "flat_cache", "run_model"]
+__all__ = ["PARTS", "GraphModule", "evidence_of", "filled_cache", "flat_cache", "run_model"]
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -77,6 +78,27 @@ def _pick(outputs: Mapping[str, torch.Tensor], name: str, model: nn.Module) -> t
             "no-such-output", f"{type(model).__name__} gives no output {name!r}.", f"Its outputs: {given or 'none'}."
         )
     return value
+
+
+def evidence_of(model: nn.Module, preprocessor: Any | None = None) -> Evidence:
+    """What a loaded model and its preprocessor say about the inputs.
+
+    Args:
+        model: Eager model.
+        preprocessor: Tokenizer, image processor, feature extractor or processor; None when the checkpoint has none.
+    """
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = [each for each in inspect.signature(model.forward).parameters.values() if each.kind in kinds]
+    returned = tuple(getattr(preprocessor, "model_input_names", ()))
+    if getattr(preprocessor, "return_attention_mask", True) is False:
+        returned = tuple(name for name in returned if name != "attention_mask")
+    return Evidence(
+        type(model).__name__,
+        parameters=tuple(each.name for each in parameters),
+        required=tuple(each.name for each in parameters if each.default is inspect.Parameter.empty),
+        main_input=str(getattr(model, "main_input_name", "input_ids")),
+        preprocessor=returned,
+    )
 
 
 def run_model(model: nn.Module, values: Tensors) -> Mapping[str, torch.Tensor]:

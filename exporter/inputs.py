@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.architectures import AxisRange, Graph
-from exporter.architectures.sizes import decoder_config, image_size, num_channels
+from exporter.architectures.sizes import decoder_config, image_size, num_channels, patch_size
 from exporter.results import ExportError
 
 __all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "trace_sizes"]
@@ -282,6 +282,22 @@ def log_mel(request: Request) -> Array:
     return request.random.uniform(-1.0, 1.5, shape).astype(np.float32)
 
 
+@generator("input_values")
+def waveform(request: Request) -> Array:
+    """Sound after the preprocessor, float32: (batch, samples), or (batch, frames, mel bins) where those are read."""
+    config = request.config
+    spectrogram = getattr(config, "num_mel_bins", None) and getattr(config, "max_length", None)
+    rest = (config.max_length, config.num_mel_bins) if spectrogram else ("samples",)
+    return request.random.standard_normal(request.shape("batch", *rest), dtype=np.float32)
+
+
+@generator("bool_masked_pos")
+def masked_patches(request: Request) -> Array:
+    """Which patches of an image are hidden: (batch, patches), bool."""
+    (height, width), (tall, wide) = image_size(request.config), patch_size(request.config)
+    return request.random.random(request.shape("batch", (height // tall) * (width // wide))) < 0.4
+
+
 @generator("pixel_values")
 def pixels(request: Request) -> Array:
     """Images after the preprocessor: (batch, channels, height, width), float32."""
@@ -292,7 +308,7 @@ def pixels(request: Request) -> Array:
 @generator("pixel_mask")
 def pixel_mask(request: Request) -> Array:
     """1 where a batch of images of several sizes holds image, 0 where it is padding: (batch, height, width), int64."""
-    mask = np.ones(request.shape("batch", "height", "width"), np.int64)
+    mask = np.ones(request.shape("batch", *image_size(request.config)), np.int64)
     if request.mask != "ones":
         for index, image in enumerate(mask):
             image[image.shape[0] - index * image.shape[0] // (2 * len(mask)) :] = 0

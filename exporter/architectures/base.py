@@ -89,7 +89,6 @@ class Architecture:
         model_types: Types described, as ``config.model_type`` says them.
         tasks: Canonical names of the tasks described; `tasks_with_past` are those that also have a form with cache.
         input_names: What the preprocessor of such a model returns.
-        model_classes: Name of the ``transformers`` class for a task that no auto class maps to this type.
         default_onnx_opset: Opset of the documented Python API where nobody asks for another.
         atol_for_validation: Absolute tolerance where the model is known to need one of its own.
 
@@ -103,7 +102,6 @@ class Architecture:
     tasks: ClassVar[tuple[str, ...]] = ("default",)
     tasks_with_past: ClassVar[tuple[str, ...]] = ()
     input_names: tuple[str, ...] = ()
-    model_classes: ClassVar[Mapping[str, str]] = {}
     default_onnx_opset: int = 11
     atol_for_validation: float | None = None
 

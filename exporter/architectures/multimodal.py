@@ -30,10 +30,12 @@ class ImageToText(EncoderDecoder):
 class ImageTextPair(Architecture):
     """Two towers: how well each of some texts fits each of some images; as many of either as one likes."""
 
+    input_names: tuple[str, ...] = ("input_ids", "pixel_values", "attention_mask")
+
     @property
     def inputs(self) -> Mapping[str, Axes]:
         text: Axes = {0: "text_batch", 1: "sequence"}
-        return {"input_ids": text, "pixel_values": {0: "image_batch"}, "attention_mask": text}
+        return {name: {0: "image_batch"} if name == "pixel_values" else text for name in self.input_names}
 
     @property
     def outputs(self) -> Mapping[str, Axes]:

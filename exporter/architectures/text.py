@@ -131,14 +131,8 @@ class DistilBert(TextEncoder):
 
 @register
 class RemBert(TextEncoder):
-    model_types: ClassVar[tuple[str, ...]] = ("rembert", "roformer", "xlm")
+    model_types = ("flaubert", "rembert", "roformer", "xlm")
     tasks = _UNDERSTANDING_AND_CAUSAL
-
-
-@register
-class Flaubert(RemBert):
-    model_types = ("flaubert",)
-    model_classes: ClassVar[Mapping[str, str]] = {"causal-lm": "FlaubertWithLMHeadModel"}
 
 
 @register

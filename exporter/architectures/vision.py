@@ -22,10 +22,11 @@ class ImageEncoder(Architecture):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("default", "image-classification")
+    input_names: tuple[str, ...] = ("pixel_values",)
 
     @property
     def inputs(self) -> Mapping[str, Axes]:
-        return {"pixel_values": _BATCH}
+        return dict.fromkeys(self.input_names, _BATCH)
 
     @property
     def outputs(self) -> Mapping[str, Axes]:
