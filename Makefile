@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 INSTALLED := $(VENV)/.installed
+LINTERS := .venv-lint/.installed
 DEMO_MODEL := examples/minilm/model
+IMAGE ?= localhost/export-action:dev
 
 export HF_HUB_OFFLINE = 1
 # ONNX Runtime reports model and graph names to its makers unless told not to.
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo test lint typecheck walls format coverage clean
+.PHONY: help demo test lint lint-actions typecheck walls format coverage image image-test clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -43,12 +45,28 @@ lint: $(INSTALLED) ## Check style, types and walls
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+$(LINTERS): scripts/lint/requirements.txt scripts/lint/package-lock.json
+	$(PYTHON) -m venv .venv-lint
+	.venv-lint/bin/pip install --quiet --requirement scripts/lint/requirements.txt
+	npm ci --prefix scripts/lint --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+lint-actions: $(LINTERS) ## Check workflows, action.yml, Dockerfile and shell scripts
+	scripts/lint-actions
+
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+image: ## Build the image of the action, with Docker or buildah
+	scripts/image-build $(IMAGE)
+
+# EXPORT_ACTION_IMAGE makes it an error that there is no image, instead of a reason to skip.
+image-test: image $(INSTALLED) ## Build the image, and run it as the runner does
+	EXPORT_ACTION_IMAGE=$(IMAGE) $(BIN)/pytest tests/image
 
 coverage: $(DEMO_MODEL)/config.json ## Run the tests and measure what they reach
 	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term
 
 clean: ## Forget everything that was made
-	rm -rf $(VENV) $(DEMO_MODEL) export build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lint scripts/lint/node_modules $(DEMO_MODEL) export build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
