@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.architectures import AxisRange, Graph
-from exporter.architectures.sizes import decoder_config, image_size, num_channels, patch_size
+from exporter.architectures.sizes import cache_heads, decoder_config, image_size, num_channels, patch_size, query_heads
 from exporter.results import ExportError
 
 __all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "trace_sizes"]
@@ -254,10 +254,9 @@ def positions(request: Request) -> Array:
 def past(request: Request) -> Array:
     """Keys or values of past tokens: (batch, heads, tokens, head size), float32."""
     config = decoder_config(request.config)
-    all_heads = getattr(config, "decoder_attention_heads", None) or config.num_attention_heads
-    heads = getattr(config, "num_key_value_heads", None) or all_heads
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // all_heads
-    return request.random.standard_normal(request.shape("batch", heads, "past_sequence", head_size), dtype=np.float32)
+    size = getattr(config, "head_dim", None) or config.hidden_size // query_heads(config)
+    shape = request.shape("batch", cache_heads(config), "past_sequence", size)
+    return request.random.standard_normal(shape, dtype=np.float32)
 
 
 @generator("encoder_hidden_states")

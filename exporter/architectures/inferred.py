@@ -90,6 +90,8 @@ def _family(config: Any, task: str, with_past: bool, evidence: Evidence) -> type
     if "past_key_values" in parameters and (with_past or task == "causal-lm"):
         return Decoder
     family = _FAMILIES.get(evidence.main_input)
+    if family is WaveformEncoder and not hasattr(config, "conv_kernel"):
+        family = SpectrogramEncoder  # the name is of old: what an AST calls values is a spectrogram
     if family is None:
         raise _cannot(evidence.main_input, evidence)
     return OffsetEncoder if family is TextEncoder and _counts_from_padding(config) else family

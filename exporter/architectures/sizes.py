@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["decoder_config", "image_size", "num_channels", "patch_size", "text_config", "vision_config"]
+__all__ = [
+    "cache_heads",
+    "decoder_config",
+    "image_size",
+    "num_channels",
+    "patch_size",
+    "query_heads",
+    "text_config",
+    "vision_config",
+]
 
 
 def text_config(config: Any) -> Any:
@@ -20,6 +29,22 @@ def vision_config(config: Any) -> Any:
 def decoder_config(config: Any) -> Any:
     """The part about the tokens written: the decoder of two joined models, or the whole."""
     return getattr(config, "decoder", None) or text_config(config)
+
+
+def cache_heads(config: Any) -> int:
+    """Heads of the keys and values that a decoder keeps; several heads of queries may share one."""
+    config = decoder_config(config)
+    if getattr(config, "new_decoder_architecture", False):
+        return int(config.num_kv_heads)
+    if getattr(config, "multi_query", False):
+        return 1
+    return int(getattr(config, "num_key_value_heads", None) or query_heads(config))
+
+
+def query_heads(config: Any) -> int:
+    """Heads of a decoder's queries."""
+    config = decoder_config(config)
+    return int(getattr(config, "decoder_attention_heads", None) or config.num_attention_heads)
 
 
 def image_size(config: Any) -> tuple[int, int]:

@@ -45,7 +45,8 @@ class TextEncoder(Architecture):
     @property
     def max_sequence(self) -> int | None:
         """Tokens of the longest text, or None where positions have no end."""
-        return getattr(self.config, "max_position_embeddings", None)
+        positions = getattr(self.config, "max_position_embeddings", None)
+        return positions if positions and positions > 0 else None
 
     def axis(self, name: str) -> AxisRange:
         return AxisRange(maximum=self.max_sequence) if name == "sequence" else super().axis(name)
