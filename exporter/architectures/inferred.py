@@ -68,7 +68,7 @@ def infer(config: Any, task: str, evidence: Evidence) -> Architecture:
     family = _family(config, tasks.find(name).name, with_past, evidence)
     names = _input_names(evidence, family)
     for each in names:
-        if each not in KNOWN_INPUTS:
+        if each not in KNOWN_INPUTS or (each == "input_features" and not hasattr(config, "num_mel_bins")):
             raise _cannot(each, evidence)
     leaf = type(f"Inferred{evidence.model_class}", (family,), _words(family, names, evidence))
     made: Architecture = leaf(config, name, with_past)

@@ -167,6 +167,12 @@ class Deberta(RelativeEncoder):
     model_types = ("deberta",)
     tasks = tuple(task for task in _UNDERSTANDING if task != "multiple-choice")
 
+    @property
+    def max_sequence(self) -> int | None:
+        # Beyond the distances it was made for, how wide it looks depends on the length, which a trace forgets.
+        distances = int(self.config.max_relative_positions)
+        return super().max_sequence or (distances if distances > 0 else int(self.config.max_position_embeddings))
+
 
 @register
 class BigBird(BlockSparseEncoder):

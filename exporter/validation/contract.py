@@ -33,7 +33,7 @@ def contract_notes(interface: Interface, contract: Contract, asked: Asked | None
 def _promises(interface: Interface, contract: Contract, asked: Asked) -> Iterator[Check]:
     if asked.opset is not None:
         yield _check("opset", contract.opset == asked.opset, f"the file has {contract.opset}, asked was {asked.opset}")
-    unused = ", ".join(contract.unused_inputs)
+    unused = ", ".join(name for name in contract.unused_inputs if name not in interface.graph.ignored)
     yield _check("no unused input", not unused, f"nothing reads {unused}")
     if not asked.traced_sizes_only:
         static = ", ".join(f"{axis} is {size}" for axis, size in interface.static.items())

@@ -115,7 +115,7 @@ def padded_row_alone(lab: Laboratory, compute: Compute) -> Iterator[float]:
     """A row that was padded gives what it gives alone, without padding."""
     arrays = lab.inputs("right")
     mask = arrays.get("attention_mask")
-    if mask is None or mask.ndim != 2 or set(lab.sizes) != {"batch", "sequence"}:
+    if mask is None or mask.ndim != 2 or set(lab.sizes) != {"batch", "sequence"} or _has_other_axes(lab.graph):
         return
     outputs = compute(arrays)
     for row, length in enumerate(mask.sum(axis=-1)):
@@ -126,6 +126,11 @@ def padded_row_alone(lab: Laboratory, compute: Compute) -> Iterator[float]:
         alone = cut(arrays)
         padded = cut(outputs)
         yield lab.apart(padded, compute(alone), lab.counting(alone, padded))
+
+
+def _has_other_axes(graph: Graph) -> bool:
+    """Whether an output is longer than the text: where patches of the page follow it, rows can't be laid side by side."""
+    return bool({name for axes in graph.outputs.values() for name in axes.values()} - {"batch", "sequence"})
 
 
 def no_look_ahead(lab: Laboratory, compute: Compute) -> Iterator[float]:
