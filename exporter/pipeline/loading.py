@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter import architectures, onnx
+from exporter import onnx
 from exporter.architectures import Architecture
+from exporter.architectures.inferred import describe_or_infer
 from exporter.checkpoint import Checkpoint, load, refuse_random_outputs
+from exporter.eager import evidence_of
 from exporter.pipeline.messages import CheckpointRequest
 from exporter.results import ExportError
 from exporter.tasks import PAST_SUFFIX
@@ -58,8 +60,7 @@ def load_described(request: CheckpointRequest, dtype: str, cache_allowed: bool) 
     )
     architecture, origin = _describe(checkpoint, request, checkpoint.with_past and cache_allowed)
     refuse_random_outputs(checkpoint, tuple(architecture.outputs))
-    names = getattr(checkpoint.preprocessor, "model_input_names", None)
-    return Loaded(checkpoint, architecture.fed_by(names) if names else architecture, origin)
+    return Loaded(checkpoint, architecture, origin)
 
 
 def _describe(checkpoint: Checkpoint, request: CheckpointRequest, use_past: bool) -> tuple[Architecture, str]:
@@ -72,4 +73,4 @@ def _describe(checkpoint: Checkpoint, request: CheckpointRequest, use_past: bool
             )
         file, _, class_name = request.custom_config.rpartition(":")
         return onnx.load_custom_config(Path(file), class_name)(config, feature(task, use_past)), "custom"
-    return architectures.describe(config, task, use_past), "registered"
+    return describe_or_infer(config, task, use_past, evidence_of(checkpoint.model, checkpoint.preprocessor))
