@@ -78,7 +78,7 @@ def write_torchscript(loaded: Loaded, request: ExportRequest) -> tuple[ArtifactF
     known = {field.name for field in fields(torchscript.TorchScriptOptions)}
     options = torchscript.TorchScriptOptions(**{key: each for key, each in request.options.items() if key in known})
     graph = loaded.architecture.graphs[0]
-    sizes = torchscript.traced_sizes(graph, loaded.architecture.axis("sequence").maximum, options)
+    sizes = torchscript.traced_sizes(graph, options)
     path = directory / f"{graph.file}.pt"
     torchscript.export_graph(GraphModule(loaded.checkpoint.model, graph), options, path, sizes)
     artifact = ArtifactFile(

@@ -45,26 +45,35 @@ class TorchScriptOptions:
     untie_weights: bool = False
 
 
-def traced_sizes(graph: Graph, maximum_length: int | None, options: TorchScriptOptions) -> dict[str, int]:
+def traced_sizes(graph: Graph, options: TorchScriptOptions) -> dict[str, int]:
     """Size of every axis of a graph at which it is traced.
 
     Args:
-        graph: The graph.
-        maximum_length: Longest sequence the model takes, None when it has no limit.
+        graph: The graph, with the sizes that its axes may take.
         options: Batch and length that were asked for.
 
     Raises:
         ExportError: A length was asked for that the model can't take.
     """
-    limit = maximum_length or DEFAULT_SEQUENCE_LENGTH
-    length = options.sequence_length or min(DEFAULT_SEQUENCE_LENGTH, limit)
-    if maximum_length is not None and length > maximum_length:
+    sizes = inputs.trace_sizes(graph)
+    lengths = {axis: _length(graph, axis, options.sequence_length) for axis in sizes if axis in _TEXT_AXES}
+    return sizes | {"batch": options.batch_size} | lengths
+
+
+_TEXT_AXES = ("sequence", "encoder_sequence", "decoder_sequence")
+
+
+def _length(graph: Graph, axis: str, asked: int | None) -> int:
+    maximum = graph.ranges[axis].maximum if axis in graph.ranges else None
+    if asked is not None and maximum is not None and asked > maximum:
         raise ExportError(
             "sequence-length",
-            f"sequence_length {length} is more than the {maximum_length} tokens this model takes.",
-            f"Choose at most {maximum_length}.",
+            f"sequence_length {asked} is more than the {maximum} tokens this model takes.",
+            f"Choose at most {maximum}.",
         )
-    return inputs.trace_sizes(graph) | {"batch": options.batch_size, "sequence": length}
+    if asked is not None:
+        return asked
+    return DEFAULT_SEQUENCE_LENGTH if maximum is None else min(DEFAULT_SEQUENCE_LENGTH, maximum)
 
 
 class FixedSizes(nn.Module):

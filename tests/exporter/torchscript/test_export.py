@@ -31,7 +31,7 @@ def exported(
     model = build(model_type, task)
     described = describe(model.config, task)
     module = GraphModule(model, described.graphs[0])
-    sizes = traced_sizes(module.graph, described.axis("sequence").maximum, options)
+    sizes = traced_sizes(module.graph, options)
     return export_graph(module, options, folder / "model.pt", sizes), module
 
 
