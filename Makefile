@@ -10,13 +10,14 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 INSTALLED := $(VENV)/.installed
 LINTERS := .venv-lint/.installed
 DEMO_MODEL := examples/minilm/model
+CONTRACTS := tests/entrypoint/github/node_modules/.installed
 IMAGE ?= localhost/export-action:dev
 
 export HF_HUB_OFFLINE = 1
 # ONNX Runtime reports model and graph names to its makers unless told not to.
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo test lint lint-actions typecheck walls format coverage image image-test clean
+.PHONY: help demo test matrix lint lint-actions format coverage image image-test clients-test clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,8 +37,22 @@ $(DEMO_MODEL)/config.json: $(INSTALLED)
 demo: $(DEMO_MODEL)/config.json ## Convert a real model to ONNX and TorchScript, and judge the result
 	$(BIN)/export-action run examples/minilm/export.yml --output-dir export
 
-test: $(DEMO_MODEL)/config.json ## Run the tests (about ten minutes)
+# GitHub's own descriptions of its API, for the contract tests; without npm those skip and say so.
+$(CONTRACTS): tests/entrypoint/github/package-lock.json
+	if command -v npm; then npm ci --prefix tests/entrypoint/github --ignore-scripts --no-audit --no-fund --loglevel error && touch $@; fi
+
+test: $(DEMO_MODEL)/config.json $(CONTRACTS) ## Run the tests (about ten minutes)
 	$(BIN)/pytest -n 2 --dist worksteal
+
+matrix: $(INSTALLED) ## Export and judge every pair of model type and feature
+	$(BIN)/pytest -n 2 --dist worksteal -m matrix tests/architectures
+
+.venv-clients/bin/python: tests/clients/requirements.txt scripts/clients-setup
+	TORCH_INDEX=$(TORCH_INDEX) PYTHON=$(PYTHON) scripts/clients-setup
+	@touch $@
+
+clients-test: $(INSTALLED) .venv-clients/bin/python ## Load exported folders in optimum and transformers.js
+	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python CLIENTS_REQUIRED=1 $(BIN)/pytest -m clients tests/clients
 
 lint: $(INSTALLED) ## Check style, types and walls
 	$(BIN)/ruff check .
@@ -63,10 +78,10 @@ image: ## Build the image of the action, with Docker or buildah
 
 # EXPORT_ACTION_IMAGE makes it an error that there is no image, instead of a reason to skip.
 image-test: image $(INSTALLED) ## Build the image, and run it as the runner does
-	EXPORT_ACTION_IMAGE=$(IMAGE) $(BIN)/pytest tests/image
+	EXPORT_ACTION_IMAGE=$(IMAGE) $(BIN)/pytest -m 'image or not image' tests/image
 
 coverage: $(DEMO_MODEL)/config.json ## Run the tests and measure what they reach
 	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term
 
 clean: ## Forget everything that was made
-	rm -rf $(VENV) .venv-lint scripts/lint/node_modules $(DEMO_MODEL) export build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lint .venv-clients tests/clients/node_modules tests/entrypoint/github/node_modules scripts/lint/node_modules $(DEMO_MODEL) export build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
