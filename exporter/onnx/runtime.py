@@ -64,7 +64,7 @@ def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunne
     """
     read_model(path)
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is in the exception
     options.intra_op_num_threads = threads
     # Threads that spin while they wait slow down the eager model that runs in turn with the session.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

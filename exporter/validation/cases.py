@@ -24,6 +24,8 @@ __all__ = ["LONGEST", "Case", "axes_of", "inputs_of", "plan", "windows"]
 LONGEST = 2048
 """No case is longer than this: attention grows with the square."""
 
+_PAST = "past_"
+
 _UNLIMITED = 307
 """Length of the longest case for a model without a maximum: beyond every usual bucket and window."""
 
@@ -122,8 +124,8 @@ def _proposed(
     yield Case("together", together)
     yield Case("together-larger", dict(base) | dict(zip(axes, _LARGER_PRIMES, strict=False)))
     yield Case("together-smallest", {axis: graph.ranges.get(axis, AxisRange()).minimum for axis in axes})
-    if "past_sequence" in axes:
-        step = {**base, "batch": 3, "past_sequence": 7, "sequence": 1}
+    for past in (axis for axis in axes if axis.startswith(_PAST)):
+        step = {**base, "batch": 3, past: 7, past.removeprefix(_PAST): 1}
         yield Case("step", step)
         if padding_masks(graph):
             yield Case("step-mask-left", step, "left")
@@ -141,10 +143,10 @@ def _proposed(
 def _long(graph: Graph, axis: str, base: Mapping[str, int], lengths: tuple[int, ...]) -> Iterator[Case]:
     """Just beyond every window, and as long as the model goes."""
     smallest = {name: 1 if _kind(name) == "batch" else size for name, size in base.items()}
-    if _kind(axis) == "past":
-        smallest["sequence"] = 1
-    elif "past_sequence" in smallest:
-        smallest["past_sequence"] = 0
+    if axis.startswith(_PAST):
+        smallest[axis.removeprefix(_PAST)] = 1
+    elif _PAST + axis in smallest:
+        smallest[_PAST + axis] = 0
     for length in lengths:
         yield Case(f"{axis}={length + 1}", {**smallest, axis: length + 1}, precise=False)
     end = _maximum(graph, axis, smallest)
@@ -177,13 +179,15 @@ def _fit(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
         size = max(fitted[axis], allowed.minimum)
         end = _maximum(graph, axis, fitted)
         if end is not None:
-            size = min(size, end)
+            size = max(min(size, end), allowed.minimum)
         step = allowed.multiple_of
         fitted[axis] = max(size // step, -(-allowed.minimum // step)) * step if step > 1 else size
     return fitted
 
 
 def _kind(axis: str) -> str:
-    if axis in ("batch", "num_choices"):
+    if axis.endswith("batch"):
+        return "batch"
+    if axis == "num_choices":
         return axis
-    return "past" if axis.startswith("past") else "length"
+    return "past" if axis.startswith(_PAST) else "length"

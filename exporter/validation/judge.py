@@ -13,6 +13,7 @@ from exporter.runner import Runner
 from exporter.validation.budget import FACTOR
 from exporter.validation.cases import Case, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes
+from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
 from exporter.validation.log import lines
 from exporter.validation.reference import Reference
@@ -63,8 +64,9 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
     """
     started = time.monotonic()
     reference = Reference(subject.load)
-    verdicts = [FileJudge(subject, settings, artifact, reference).verdict() for artifact in subject.artifacts]
-    checks = tuple(check for verdict in verdicts for check in verdict.checks)
+    judges = [FileJudge(subject, settings, artifact, reference) for artifact in subject.artifacts]
+    verdicts = [judge.verdict() for judge in judges]
+    checks = tuple(check for verdict in verdicts for check in verdict.checks) + _generation(judges, settings)
     cases = tuple(case for verdict in verdicts for case in verdict.cases)
     if settings.case and not cases:
         raise ExportError("no-such-case", f"no case is called {settings.case!r}, or none that this file promises.")
@@ -82,6 +84,16 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
     )
 
 
+def _generation(judges: Iterable[FileJudge], settings: Settings) -> tuple[Check, ...]:
+    """What the files do together, where they write text with a cache."""
+    components = [component for judge in judges if (component := judge.component)]
+    if settings.case or not components:
+        return ()
+    first = next(iter(judges))
+    config = first.subject.architecture.config
+    return tuple(check_generation(components, first.reference, config, settings.seed))
+
+
 @dataclass
 class FileJudge:
     """Judges one file; holds the session and the references that its cases share.
@@ -94,6 +106,7 @@ class FileJudge:
         notes: What a reader should know; grows while cases run.
         left_out: What was not done, and why.
         refusals: Cases that eager refused.
+        component: The file as a part of a model that writes; there once it was judged and takes any length.
     """
 
     subject: Subject
@@ -103,6 +116,7 @@ class FileJudge:
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    component: Component | None = None
 
     def verdict(self) -> Verdict:
         """All of the evidence."""
@@ -112,6 +126,8 @@ class FileJudge:
         if self.interface.outputs:
             runs = without_flips(self.interface.graph, self._runs(precise=True))
             tolerances = self._tolerances(runs)
+            if not self.subject.asked or not self.subject.asked.traced_sizes_only:
+                self.component = Component(self.interface.graph, self.interface.run, tolerances.floors)
             cases += [compared(self.interface.graph, run, tolerances) for run in runs]
             cases += [compared(self.interface.graph, run, tolerances) for run in self._runs(precise=False)]
             cases += self._unoptimised(runs, tolerances)

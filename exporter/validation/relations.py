@@ -129,7 +129,7 @@ def padded_row_alone(lab: Laboratory, compute: Compute) -> Iterator[float]:
 
 
 def _has_other_axes(graph: Graph) -> bool:
-    """Whether an output is longer than the text: where patches of the page follow it, rows can't be laid side by side."""
+    """Whether an output is longer than the text: where patches of the page follow it, rows have no like."""
     return bool({name for axes in graph.outputs.values() for name in axes.values()} - {"batch", "sequence"})
 
 

@@ -9,6 +9,7 @@ exporter and is left to the comparison of values.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ _NEAR_DISTANCE = 0.2
 _NEAR_SHARE = 0.5
 _MOST_AXES = 4
 _MOST_SHOWN = 3
+_REPEATED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,23 @@ class WeightReport:
         matched: How many stored tensors are the checkpoint's own numbers.
         wrong: Names of those that are nearly so, with how they differ.
         computed: Names of those that are neither: the exporter computed them, in float32.
+        repeated: Names of those that the file stores again, where the checkpoint has them once.
+        repeated_share: Share of all stored bytes that these are.
     """
 
     matched: int
     wrong: tuple[str, ...]
     computed: tuple[str, ...]
+    repeated: tuple[str, ...]
+    repeated_share: float
+
+    @property
+    def stored_once(self) -> Check:
+        """Whether what the checkpoint shares is shared in the file."""
+        if self.repeated_share < _REPEATED_SHARE:
+            return Check(name="weights stored once", status=Status.PASSED)
+        message = f"{self.repeated_share:.0%} of the bytes are stored again: {', '.join(self.repeated[:_MOST_SHOWN])}"
+        return Check(name="weights stored once", status=Status.FAILED, message=message)
 
     @property
     def check(self) -> Check:
@@ -63,18 +77,26 @@ def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> We
     """
     known = _by_size(model)
     scales = tuple(_normalisation_scales(model))
-    matched, wrong, computed = 0, [], []
+    seen: Counter[tuple[str, ...]] = Counter()
+    wrong, computed, repeated = [], [], []
+    total = again = 0
     for name, tensor in stored:
+        total += tensor.nbytes
         if tensor.dtype.kind != "f" or tensor.size < 2 or _few_values(tensor):
             continue
-        verdict = _judge(tensor, known.get(tensor.size, []), scales)
-        if verdict is None:
-            matched += 1
-        elif verdict:
-            wrong.append(f"{name} {tensor.shape}: {verdict}")
+        candidates = known.get(tensor.size, [])
+        if owners := _owners(tensor, candidates):
+            seen[owners] += 1
+            # Parameters that are equal by chance have the right to be stored once each.
+            if seen[owners] > len(owners):
+                repeated.append(name)
+                again += tensor.nbytes
+        elif difference := _difference(tensor, candidates, scales):
+            wrong.append(f"{name} {tensor.shape}: {difference}")
         else:
             computed.append(name)
-    return WeightReport(matched, tuple(wrong), tuple(computed))
+    share = again / total if total else 0.0
+    return WeightReport(sum(seen.values()), tuple(wrong), tuple(computed), tuple(repeated), share)
 
 
 def _by_size(model: nn.Module) -> dict[int, list[tuple[str, Array]]]:
@@ -85,27 +107,32 @@ def _by_size(model: nn.Module) -> dict[int, list[tuple[str, Array]]]:
     return known
 
 
-def _judge(tensor: Array, candidates: list[tuple[str, Array]], scales: tuple[Array, ...]) -> str | None:
-    """None when the tensor is a parameter; how it differs when it is nearly one; empty when it resembles none."""
-    laid_out = [
-        (name, each) for name, parameter in candidates for each in _layouts(parameter.astype(tensor.dtype), tensor)
-    ]
-    if any(_same(each, tensor) for _, each in laid_out):
-        return None
+def _owners(tensor: Array, candidates: list[tuple[str, Array]]) -> tuple[str, ...]:
+    """The parameters that a tensor is, in any order of its axes."""
+    return tuple(
+        name
+        for name, parameter in candidates
+        if any(_same(each, tensor) for each in _layouts(parameter.astype(tensor.dtype, copy=False), tensor))
+    )
+
+
+def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tuple[Array, ...]) -> str:
+    """How a tensor differs from the parameter that it nearly is; empty when it resembles none."""
     nearest, best = "", _NEAR
-    for name, parameter in laid_out:
-        error = np.abs(parameter - tensor)
-        slack = _EQUAL * float(np.abs(parameter).max())
-        if float(error.max()) <= slack:
-            return None
-        if _few_values(parameter):
-            continue
-        differing = float((error > slack).mean())
-        apart = float(np.linalg.norm(error)) / float(np.linalg.norm(parameter))
-        near = min(apart / _NEAR_DISTANCE, differing / _NEAR_SHARE)
-        if near < best and not _folded(parameter, tensor, scales):
-            best = near
-            nearest = f"{differing:.1%} of the values differ from {name}, by up to {float(error.max()):.1e}"
+    for name, stored in candidates:
+        for parameter in _layouts(stored.astype(tensor.dtype, copy=False), tensor):
+            if _few_values(parameter):
+                continue
+            error = np.abs(parameter - tensor)
+            slack = _EQUAL * float(np.abs(parameter).max())
+            if float(error.max()) <= slack:
+                return ""
+            differing = float((error > slack).mean())
+            apart = float(np.linalg.norm(error)) / float(np.linalg.norm(parameter))
+            near = min(apart / _NEAR_DISTANCE, differing / _NEAR_SHARE)
+            if near < best and not _folded(parameter, tensor, scales):
+                best = near
+                nearest = f"{differing:.1%} of the values differ from {name}, by up to {float(error.max()):.1e}"
     return nearest
 
 
