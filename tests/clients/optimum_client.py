@@ -1,4 +1,4 @@
-"""Loads an exported folder with optimum and runs it: a JSON question on standard input, a JSON answer on standard output.
+"""Loads an exported folder with optimum and runs it: a JSON question comes in, a JSON answer goes out.
 
 Question: ``folder``; ``loader``, the name of a class in ``optimum.onnxruntime``; ``inputs``, nested lists by name; and
 ``generate``, the arguments of ``generate``, or null for one plain call.
