@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 
@@ -66,16 +67,14 @@ def test_keys_of_a_later_minor_version_are_ignored() -> None:
 
 def test_a_newer_major_version_is_refused_by_number() -> None:
     content = json.loads(report_with().to_json()) | {"schema_version": 2}
-    with pytest.raises(ReportError, match="schema version 2.*up to 1"):
+    with pytest.raises(ReportError, match=r"schema version 2.*up to 1"):
         read_report(json.dumps(content))
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_no_bytes_give_anything_but_a_report_or_its_error(content: bytes) -> None:
-    try:
-        read_report(content)
-    except ReportError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(ReportError):
+        assert isinstance(read_report(content), Report)
 
 
 @pytest.mark.parametrize(
