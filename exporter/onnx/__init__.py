@@ -9,7 +9,7 @@ from exporter.onnx.branches import open_branch
 from exporter.onnx.config import OnnxConfig, OnnxConfigWithPast, OnnxSeq2SeqConfigWithPast
 from exporter.onnx.convert import OutputMatchError, export, validate_model_outputs
 from exporter.onnx.custom import load_custom_config
-from exporter.onnx.double import open_double
+from exporter.onnx.double import open_double, open_probe
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph, export_graphs
 from exporter.onnx.merge import merge_decoders
 from exporter.onnx.ready import READY_CLASSES, ready_class
@@ -31,6 +31,7 @@ __all__ = [
     "open_branch",
     "open_double",
     "open_model",
+    "open_probe",
     "validate_model_outputs",
 ]
 

@@ -8,7 +8,7 @@ of the graph, but for constants that were stored in float32.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from exporter.onnx.spelled import spelled_out
 from exporter.results import ExportError
 from exporter.runner import Contract
 
-__all__ = ["LARGEST_BYTES", "DoubleRunner", "open_double"]
+__all__ = ["LARGEST_BYTES", "DoubleRunner", "open_double", "open_probe"]
 
 LARGEST_BYTES = 1_000_000_000
 """Files with more bytes of weights than this are not widened."""
@@ -58,12 +58,27 @@ def open_double(path: Path) -> DoubleRunner:
         ExportError: The file can't be opened, or can't be widened (kind ``no-float64``): too large, not float32, or
             with operators that nothing here computes in float64.
     """
+    return _opened(path, None)
+
+
+def open_probe(path: Path) -> DoubleRunner:
+    """Open a file in float64 with every intermediate floating-point value as an output, in the order of computation.
+
+    Raises:
+        ExportError: See `open_double`.
+    """
+    return _opened(path, _show_everything)
+
+
+def _opened(path: Path, prepare: Callable[[onnx.ModelProto], None] | None) -> DoubleRunner:
     model = read_model(path)
     if model.functions:
         raise ExportError("no-float64", f"{path.name} has functions of its own.")
     weights = _Weights(path)
     float32_only = set(_FLOAT32_ONLY)
     _widen(model.graph, weights)
+    if prepare is not None:
+        prepare(model)
     for _ in range(_TRIES):
         widened = onnx.ModelProto()
         widened.CopyFrom(model)
@@ -77,6 +92,16 @@ def open_double(path: Path) -> DoubleRunner:
                 raise ExportError("no-float64", f"{path.name} can't be computed in float64: {first}") from error
             float32_only.add(missing[1])
     raise ExportError("no-float64", f"{path.name} has too many operators that exist in float32 only.")
+
+
+def _show_everything(model: onnx.ModelProto) -> None:
+    inferred = onnx.shape_inference.infer_shapes(model)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    shown = {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        for name in node.output:
+            if name and name not in shown and kinds.get(name) == TensorProto.DOUBLE:
+                model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, None))
 
 
 class _Weights:

@@ -87,6 +87,7 @@ def _artifact(format_name: str, graph: Graph, file: GraphFile, path: Path, ours:
         traced=traced,
         open_plain=partial(onnx.open_model, path, optimise=False),
         open_double=partial(onnx.open_double, path),
+        open_probe=partial(onnx.open_probe, path),
     )
 
 

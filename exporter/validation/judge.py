@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
+
 from exporter.inputs import trace_sizes
 from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
 from exporter.runner import Runner
+from exporter.validation.bisect import first_diverging
 from exporter.validation.budget import FACTOR
 from exporter.validation.cases import Case, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes
@@ -78,6 +81,7 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
         tolerance=_shown(cases),
         notes=_unique(note for verdict in verdicts for note in verdict.notes),
         left_out=_unique(name for verdict in verdicts for name in verdict.left_out),
+        diverges_at=next((judge.diverges_at for judge in judges if judge.diverges_at), ""),
         replay=_replay(subject, cases) if status is not Status.PASSED else "",
         log=tuple(line for verdict in verdicts for line in verdict.log),
         seconds=time.monotonic() - started,
@@ -106,6 +110,7 @@ class FileJudge:
         notes: What a reader should know; grows while cases run.
         left_out: What was not done, and why.
         refusals: Cases that eager refused.
+        diverges_at: First module whose result the file doesn't have, where that can be told.
         component: The file as a part of a model that writes; there once it was judged and takes any length.
     """
 
@@ -117,6 +122,7 @@ class FileJudge:
     left_out: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     component: Component | None = None
+    diverges_at: str = ""
 
     def verdict(self) -> Verdict:
         """All of the evidence."""
@@ -133,6 +139,7 @@ class FileJudge:
             cases += self._unoptimised(runs, tolerances)
             cases += self._float64(runs, tolerances)
             cases = [case for case in cases if self._wanted(case.case)]
+            self.diverges_at = self._diverges_at(cases, runs)
             checks += self._relations(runs, tolerances)
             checks += self._other_sizes(tolerances)
             if not runs:
@@ -216,6 +223,23 @@ class FileJudge:
             lenient_dtype=self.subject.asked is None,
         )
 
+    def _diverges_at(self, cases: list[CaseResult], runs: list[Run]) -> str:
+        """The module at fault, looked for with the inputs of the first failed case that is small."""
+        failed = next((case for case in cases if case.status is Status.FAILED and _error(case) is not None), None)
+        run = next((run for run in runs if failed and run.case.name == failed.case.split("@")[0]), None)
+        if failed is None or run is None or run.exact is None or self.artifact.open_probe is None:
+            return ""
+        graph = self.interface.graph
+        try:
+            probe = self.artifact.open_probe()
+            feed = {self.interface.inputs[name]: array for name, array in run.arrays.items()}
+            wide = {name: each.astype(np.float64) if each.dtype.kind == "f" else each for name, each in feed.items()}
+            values = probe.run(wide)
+        except ExportError as error:
+            self.left_out.append(f"which module is at fault: {error.problem.message}")
+            return ""
+        return first_diverging(self.reference.modules64(graph, run.arrays), values, _error(failed) or 1.0)
+
     def _unoptimised(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         if self.artifact.open_plain is not None:
             yield from self._again(self.artifact.open_plain(), UNOPTIMISED, runs, tolerances)
@@ -294,6 +318,16 @@ class FileJudge:
             return "refuses"
         result = compared(self.interface.graph, run, tolerances)
         return "also correct" if result.status is Status.PASSED else "WRONG"
+
+
+def _error(case: CaseResult) -> float | None:
+    """Largest error of a case, relative to the value that it concerns; None where there are no values."""
+    errors = [
+        each.max_abs / abs(each.expected)
+        for each in case.outputs
+        if each.status is Status.FAILED and each.max_abs is not None and each.expected
+    ]
+    return max(errors, default=None)
 
 
 def _shown(cases: Iterable[CaseResult]) -> Tolerance | None:

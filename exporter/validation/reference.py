@@ -13,6 +13,7 @@ from exporter.architectures import Graph
 from exporter.eager import GraphModule
 from exporter.results import ExportError
 from exporter.runner import Array
+from exporter.validation.bisect import recorded
 from exporter.validation.float64 import Float64Only
 
 __all__ = ["LARGEST_FLOAT64_BYTES", "Arrays", "Reference"]
@@ -66,6 +67,11 @@ class Reference:
             return None
         exact = all(value.dtype != np.float32 for value in outputs.values())
         return outputs if exact else None
+
+    def modules64(self, graph: Graph, inputs: Arrays) -> list[tuple[str, Array]]:
+        """Results of the model's innermost modules in float64, in order; see `exporter.validation.bisect`."""
+        with Float64Only():
+            return recorded(self._model64, lambda: _run(self._model64, graph, inputs, torch.float64))
 
 
 def _run(model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> dict[str, Array]:
