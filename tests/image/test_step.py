@@ -50,12 +50,17 @@ attempt("output file", lambda: glob.glob("/github/file_commands/*") and open("/g
 attempt("workspace", lambda: open("/github/workspace/planted", "w"))
 attempt("image", lambda: open("/opt/venv/planted", "w"))
 attempt("root", lambda: os.setuid(0) or "root")
+class Spy:
+    pass
 raise RuntimeError(f"I am user {os.getuid()} and reached {found}")
 """
 
 
 def copy_model(source: Path, step) -> None:
-    shutil.copytree(source, step.workspace / "model")
+    model = shutil.copytree(source, step.workspace / "model")
+    # As a checkout leaves it: pytest's folders and the weights that were saved are for one user only.
+    for path in (model, *model.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 @pytest.mark.timeout(300)
