@@ -47,11 +47,11 @@ test: $(DEMO_MODEL)/config.json $(CONTRACTS) ## Run the tests (about ten minutes
 matrix: $(INSTALLED) ## Export and judge every pair of model type and feature
 	$(BIN)/pytest -n 2 --dist worksteal -m matrix tests/architectures
 
-.venv-clients/bin/python: tests/clients/requirements.txt scripts/clients-setup
+.venv-clients/.installed: scripts/clients-setup tests/clients/requirements.txt tests/clients/package-lock.json
 	TORCH_INDEX=$(TORCH_INDEX) PYTHON=$(PYTHON) scripts/clients-setup
 	@touch $@
 
-clients-test: $(INSTALLED) .venv-clients/bin/python ## Load exported folders in optimum and transformers.js
+clients-test: $(INSTALLED) .venv-clients/.installed ## Load exported folders in optimum and transformers.js
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python CLIENTS_REQUIRED=1 $(BIN)/pytest -m clients tests/clients
 
 lint: $(INSTALLED) ## Check style, types and walls
