@@ -22,6 +22,7 @@ from exporter.validation.log import lines
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
 from exporter.validation.runs import Run, Tolerances, compared, floors_of, run_case, run_file, without_flips
+from exporter.validation.samples import Preprocessing, real_cases, user_cases
 from exporter.validation.subject import Artifact, Settings, Subject
 from exporter.validation.weights import WeightReport, compare_weights
 
@@ -173,7 +174,27 @@ class FileJudge:
         usual = trace_sizes(graph)
         base = {**usual, **self.interface.static, **self.artifact.traced}
         cases = plan(graph, {axis: base[axis] for axis in usual}, config, self.settings.seed)
-        return tuple((case, inputs_of(case, graph, config)) for case in cases)
+        return (*((case, inputs_of(case, graph, config)) for case in cases), *self._real())
+
+    def _real(self) -> list[tuple[Case, Arrays]]:
+        """Text, pictures and sounds through the preprocessor, the user's samples among them."""
+        subject, settings = self.subject, self.settings
+        if subject.preprocessor is None:
+            if settings.samples:
+                raise ExportError("samples", "there are samples, but the checkpoint has no preprocessor to read them.")
+            return []
+        config, interface = subject.architecture.config, self.interface
+        preprocessing = Preprocessing(subject.preprocessor, interface.graph, config, interface.static, settings.seed)
+        if not preprocessing.takes or any(name.startswith("encoder_") for name in interface.graph.inputs):
+            return []
+        found: list[tuple[Case, Arrays]] = []
+        try:
+            found += real_cases(preprocessing)
+        except ExportError as error:
+            self.notes.append(f"no real input was tried: {error.problem.message}")
+        for path in settings.samples:
+            found += user_cases(path, preprocessing)
+        return found
 
     def _contract(self) -> Iterator[Check]:
         contract, asked = self.interface.runner.contract(), self.subject.asked
