@@ -34,8 +34,9 @@ def attempt(name, reach):
         return
     if what:
         found.append(f"{name}: {what}")
+SECRETS = ("ghs_job", "hf_secret", "runtime-token-of-the-job")
 def secrets(path):
-    return [word for word in (b"ghs_job", b"hf_secret", b"runtime-token") if word in open(path, "rb").read()]
+    return [word for word in SECRETS if word.encode() in open(path, "rb").read()]
 def connect():
     client = socket.socket(socket.AF_UNIX)
     client.connect("/var/run/docker.sock")
@@ -44,7 +45,7 @@ for path in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"
     attempt(path, lambda: secrets(path))
 for path in glob.glob("/proc/[0-9]*/mem"):
     attempt(path, lambda: open(path, "rb") and "" if path.split("/")[2] == str(os.getpid()) else open(path, "rb"))
-attempt("own environment", lambda: [name for name in os.environ if "TOKEN" in name])
+attempt("own environment", lambda: [name for name, value in os.environ.items() if value in SECRETS])
 attempt("docker.sock", connect)
 attempt("output file", lambda: glob.glob("/github/file_commands/*") and open("/github/file_commands/output", "a"))
 attempt("workspace", lambda: open("/github/workspace/planted", "w"))
@@ -52,7 +53,8 @@ attempt("image", lambda: open("/opt/venv/planted", "w"))
 attempt("root", lambda: os.setuid(0) or "root")
 class Spy:
     pass
-raise RuntimeError(f"I am user {os.getuid()} and reached {found}")
+first = os.path.exists("/proc/1/environ")
+raise RuntimeError(f"I am user {os.getuid()}, saw the first process: {first}, and reached {found}")
 """
 
 
@@ -102,8 +104,14 @@ def test_model_code_reaches_nothing(step, make_checkpoint):
     step.manifest("{name: tiny, model: ./model, formats: [onnx], config: 'spy.py:Spy'}")
     assert step.run(hf_token="hf_secret", allow_custom_code="true") == 1, step.log
     report = (step.workspace / "export/export-report.json").read_text()
-    assert "I am user 65530 and reached []" in report, report
+    assert "I am user 65530, saw the first process: True, and reached []" in report, report
     assert not (step.workspace / "planted").exists()
+
+
+def test_the_spy_would_have_found_it(step):
+    assert step.run("-I", "-c", SPY, entrypoint="/opt/venv/bin/python", hf_token="hf_secret") == 1
+    for found in ("/proc/1/environ: ['ghs_job', 'hf_secret', 'runtime-token", "docker.sock: connected", "output file"):
+        assert found in step.log
 
 
 def test_a_mistake_is_said_on_its_line(step):
