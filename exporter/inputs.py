@@ -152,7 +152,7 @@ def token_ids(request: Request) -> Array:
     if mask is None or mask.shape != ids.shape:
         mask = np.ones_like(ids)
     # Padding in the middle of a text would make models that derive positions from ids count otherwise.
-    pad = getattr(config, "pad_token_id", None)
+    pad = _special(config, "pad_token_id")
     end = None if written else _end_of_text(request.config)
     for special in (pad, end):
         if special is not None:
@@ -161,7 +161,7 @@ def token_ids(request: Request) -> Array:
         ids[mask == 0] = pad
     if end is not None:
         _end(ids, mask, end)
-    separator = None if written else getattr(config, "sep_token_id", None)
+    separator = None if written else _special(config, "sep_token_id")
     if separator is not None:
         flat[flat == separator] = _ordinary(config.vocab_size, (pad, end, separator))
         _separate(ids, mask, separator)
@@ -172,7 +172,14 @@ def _end_of_text(config: Any) -> int | None:
     """The id that closes a text where a model looks for it: BART's classifiers read at it, CLIP at the highest id."""
     if getattr(config, "text_config", None) and getattr(config, "vision_config", None):
         return int(config.text_config.vocab_size) - 1
-    return getattr(config, "eos_token_id", None) if getattr(config, "is_encoder_decoder", False) else None
+    return _special(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
+
+
+def _special(config: Any, name: str) -> int | None:
+    """A special token, if the configuration names one that its vocabulary has."""
+    value = getattr(config, name, None)
+    token = value[0] if isinstance(value, (list, tuple)) and value else value
+    return token if isinstance(token, int) and 0 <= token < config.vocab_size else None
 
 
 def _separate(ids: Array, mask: Array, separator: int) -> None:

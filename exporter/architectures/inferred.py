@@ -122,11 +122,31 @@ def _words(family: type[Architecture], names: tuple[str, ...], evidence: Evidenc
 
 
 def _cannot(name: str, evidence: Evidence) -> ExportError:
+    others = [each for each in evidence.preprocessor if each in evidence.parameters and each != name]
     return ExportError(
         "cannot-infer",
         f"{evidence.model_class} takes {name!r}, and no values for it can be made from the checkpoint alone.",
-        _CUSTOM.format(name=name, class_name=evidence.model_class),
+        _custom_config(evidence.model_class, [*others, name]),
     )
+
+
+def _custom_config(model_class: str, names: list[str]) -> str:
+    """The few lines that describe a model, to be filled in."""
+    axes = ", ".join(f'"{name}": {{0: "batch", 1: "sequence"}}' for name in names)
+    tensors = ", ".join(f'"{name}": torch.ones(batch_size, seq_length)' for name in names)
+    return f"""Describe it in a file beside the manifest (`config: export_configs.py:{model_class}OnnxConfig`):
+
+import torch
+from exporter.onnx import OnnxConfig
+
+class {model_class}OnnxConfig(OnnxConfig):
+    @property
+    def inputs(self):  # the axes that may vary
+        return {{{axes}}}
+
+    def generate_dummy_inputs(self, preprocessor=None, batch_size=2, seq_length=8, **sizes):
+        # tensors of the right shapes and types
+        return {{{tensors}}}"""
 
 
 KNOWN_INPUTS = frozenset(
@@ -158,16 +178,3 @@ _ENCODER_DECODERS: Mapping[str, type[Architecture]] = {
     "input_features": SpeechToText,
     "pixel_values": ImageToText,
 }
-
-_CUSTOM = """Describe it in a file of your own and name it in the manifest (config: export_configs.py:MyOnnxConfig):
-
-import torch
-from exporter.onnx import OnnxConfig
-
-class MyOnnxConfig(OnnxConfig):  # for {class_name}
-    @property
-    def inputs(self):
-        return {{"{name}": {{0: "batch"}}}}
-
-    def generate_dummy_inputs(self, preprocessor=None, batch_size=2, seq_length=8, **sizes):
-        return {{"{name}": torch.rand(batch_size, seq_length)}}"""
