@@ -49,7 +49,7 @@ class TestPullRequest:
             "passed": "1",
             "failed": "0",
             "report": "export/export-report.json",
-            "comment-url": "https://github.com/org/models/issues/7#issuecomment-1",
+            "comment-url": "https://github.test/org/models/pull/7#issuecomment-1",
             "artifacts": runner.outputs["artifacts"],
         }
         artifacts = json.loads(runner.outputs["artifacts"])
