@@ -110,9 +110,9 @@ class Telling:
     def in_full(self) -> Exit:
         """Tell it everywhere, and say with which exit code the step is to end."""
         self._place = _here(self.settings)
-        self._save()
-        self._annotate()
         try:
+            self._annotate()
+            self._save()
             with ExitStack() as stack:
                 client = _connect(self.settings, self.tools, stack)
                 self._place = _find(client, self.settings, self.tools)
@@ -127,8 +127,10 @@ class Telling:
     def in_brief(self) -> None:
         """Tell it where that takes no time: the runner waits ten seconds for a step that was cancelled."""
         self._place = _here(self.settings)
-        self._save()
-        self._close()
+        try:
+            self._save()
+        finally:
+            self._close()
 
     def _save(self) -> None:
         unchanged = changes.last_verdicts(self.left_out, self._place.compared, self._place.label)
