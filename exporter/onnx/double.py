@@ -7,7 +7,9 @@ of the graph, but for constants that were stored in float32.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +76,7 @@ def _opened(path: Path, prepare: Callable[[onnx.ModelProto], None] | None) -> Do
     model = read_model(path)
     if model.functions:
         raise ExportError("no-float64", f"{path.name} has functions of its own.")
-    weights = _Weights(path)
+    weights = _Weights(path, _narrow_types(model))
     float32_only = set(_FLOAT32_ONLY)
     _widen(model.graph, weights)
     if prepare is not None:
@@ -109,22 +111,25 @@ class _Weights:
 
     Args:
         path: The file; external data is beside it.
+
+    Attributes:
+        narrow: Types that become float64. Half precision is one only where the weights are stored so: in a float32
+            model it is a fault that has to stay.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, narrow: frozenset[int]) -> None:
         self._path = path
+        self.narrow = narrow
         self._values: dict[str, ort.OrtValue] = {}
         self._bytes = 0
 
     def take(self, tensor: TensorProto) -> TensorProto:
         """The widened form of a stored tensor."""
-        if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
-            raise ExportError("no-float64", f"{self._path.name} stores weights in half precision.")
         array = np.asarray(numpy_helper.to_array(tensor, str(self._path.parent)))
         self._bytes += array.nbytes
         if self._bytes > LARGEST_BYTES:
             raise ExportError("no-float64", f"{self._path.name} is too large to be computed in float64.")
-        wide = array.astype(np.float64) if array.dtype == np.float32 else array
+        wide = array.astype(np.float64) if tensor.data_type in self.narrow else array
         if not tensor.name or wide.nbytes <= _INLINE_BYTES:
             return numpy_helper.from_array(wide, tensor.name)
         self._values[tensor.name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(wide))
@@ -145,7 +150,7 @@ class _Weights:
 def _widen(graph: onnx.GraphProto, weights: _Weights) -> None:
     """Make every float32 of a graph a float64: values, constants, casts."""
     for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+        if value.type.tensor_type.elem_type in weights.narrow:
             value.type.tensor_type.elem_type = TensorProto.DOUBLE
     del graph.value_info[:]
     initializers = [weights.take(tensor) for tensor in graph.initializer]
@@ -160,19 +165,30 @@ def _widen(graph: onnx.GraphProto, weights: _Weights) -> None:
 
 def _widen_attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto, weights: _Weights) -> None:
     if attribute.HasField("t"):
-        attribute.t.CopyFrom(weights.take(attribute.t) if not attribute.t.name else _wide(attribute.t))
+        attribute.t.CopyFrom(_wide(attribute.t, weights.narrow))
     elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
         values = attribute.f if attribute.name == "value_float" else list(attribute.floats)
         attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(np.asarray(values, np.float64))))
-    elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT:
+    elif attribute.name in ("to", "dtype") and attribute.i in weights.narrow:
         attribute.i = TensorProto.DOUBLE
     for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
         _widen(inner, weights)
 
 
-def _wide(tensor: TensorProto) -> TensorProto:
+def _wide(tensor: TensorProto, narrow: frozenset[int]) -> TensorProto:
     array = np.asarray(numpy_helper.to_array(tensor))
-    return numpy_helper.from_array(array.astype(np.float64) if array.dtype == np.float32 else array, tensor.name)
+    return numpy_helper.from_array(array.astype(np.float64) if tensor.data_type in narrow else array, tensor.name)
+
+
+def _narrow_types(model: onnx.ModelProto) -> frozenset[int]:
+    """The types that a model computes in: float32, and half precision where most weights are stored so."""
+    stored = Counter[int]()
+    for tensor in model.graph.initializer:
+        stored[tensor.data_type] += math.prod(tensor.dims)
+    half = stored[TensorProto.FLOAT16] + stored[TensorProto.BFLOAT16]
+    if half > stored[TensorProto.FLOAT]:
+        return frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+    return frozenset({TensorProto.FLOAT})
 
 
 def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> list[str]:

@@ -11,14 +11,14 @@ import numpy as np
 
 from exporter.inputs import trace_sizes
 from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
-from exporter.runner import Runner
+from exporter.runner import Contract, Runner
 from exporter.validation.bisect import first_diverging
-from exporter.validation.budget import FACTOR
 from exporter.validation.cases import Case, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes
 from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
 from exporter.validation.log import lines
+from exporter.validation.precision import LOWER, agreement, lowered_floors
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
 from exporter.validation.runs import Run, Tolerances, compared, floors_of, run_case, run_file, without_flips
@@ -140,6 +140,8 @@ class FileJudge:
             cases += self._unoptimised(runs, tolerances)
             cases += self._float64(runs, tolerances)
             cases = [case for case in cases if self._wanted(case.case)]
+            if self.weights.dtype in LOWER:
+                checks += agreement(self.weights.dtype, self.interface.graph, runs)
             self.diverges_at = self._diverges_at(cases, runs)
             checks += self._relations(runs, tolerances)
             checks += self._other_sizes(tolerances)
@@ -161,6 +163,11 @@ class FileJudge:
     def interface(self) -> Interface:
         """The file, opened, in the graph's names."""
         return match(self.artifact.graph, self.artifact.open(), self.subject.asked, self.reference.model)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What the file promises."""
+        return self.interface.runner.contract()
 
     @cached_property
     def weights(self) -> WeightReport:
@@ -197,9 +204,14 @@ class FileJudge:
         return found
 
     def _contract(self) -> Iterator[Check]:
-        contract, asked = self.interface.runner.contract(), self.subject.asked
-        yield from contract_checks(self.interface, contract, asked)
-        self.notes += contract_notes(self.interface, contract, asked)
+        asked = self.subject.asked
+        yield from contract_checks(self.interface, self.contract, asked)
+        self.notes += contract_notes(self.interface, self.contract, asked)
+        if asked is not None and asked.dtype != self.weights.dtype:
+            message = f"asked was {asked.dtype}, the weights are stored as {self.weights.dtype}"
+            yield Check(name="dtype", status=Status.FAILED, message=message)
+        elif asked is None and self.weights.dtype in LOWER:
+            self.notes.append(f"the weights are stored as {self.weights.dtype}: judged as such")
         if self._explicit is None:
             yield self.weights.check
         once = self.weights.stored_once
@@ -234,14 +246,15 @@ class FileJudge:
         return Tolerance(atol=given.atol or 0.0, rtol=given.rtol or 0.0, source=given.source, reason=given.reason)
 
     def _tolerances(self, runs: list[Run]) -> Tolerances:
-        floors = floors_of(self.interface.graph, runs)
-        same_kernels = self.interface.runner.contract().same_kernels
+        graph, lowered = self.interface.graph, self.weights.dtype in LOWER
+        floors = lowered_floors(self.weights.dtype, graph, runs, self.reference) if lowered else floors_of(graph, runs)
+        same_kernels = self.contract.same_kernels and not lowered
         return Tolerances(
             floors=floors,
-            factor=SAME_KERNELS_FACTOR if same_kernels else FACTOR,
+            factor=SAME_KERNELS_FACTOR if same_kernels else None,
             explicit=self._explicit,
             exact=not same_kernels,
-            lenient_dtype=self.subject.asked is None,
+            lenient_dtype=lowered or self.subject.asked is None,
         )
 
     def _diverges_at(self, cases: list[CaseResult], runs: list[Run]) -> str:
@@ -276,7 +289,7 @@ class FileJudge:
                 raise
             self.left_out.append(f"the graph in float64: {error.problem.message}")
             return
-        rounds = self.weights.computed or runner.contract().float32_operators
+        rounds = self.weights.computed or runner.contract().float32_operators or self.weights.dtype in LOWER
         factor = FLOAT64_FACTOR_COMPUTED if rounds else FLOAT64_FACTOR
         exact = [run for run in runs if run.exact is not None]
         for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
@@ -312,7 +325,7 @@ class FileJudge:
         if asked is None or not asked.traced_sizes_only or self.settings.case:
             return
         # At another size a kernel may be another one, and rounds otherwise, even where eager's code runs.
-        usual = replace(tolerances, factor=FACTOR)
+        usual = replace(tolerances, factor=None)
         found: dict[str, list[str]] = {"also correct": [], "refuses": [], "WRONG": []}
         for case, arrays in self.planned:
             if not self.interface.promises(arrays) and (answer := self._probe(case, arrays, usual)):

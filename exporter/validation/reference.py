@@ -68,6 +68,15 @@ class Reference:
         exact = all(value.dtype != np.float32 for value in outputs.values())
         return outputs if exact else None
 
+    def run_with(self, model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> dict[str, Array]:
+        """The outputs of another form of the model, widened to float32.
+
+        Raises:
+            ExportError: That form can't compute this (kind ``eager-refuses``).
+        """
+        outputs = _run(model, graph, inputs, dtype)
+        return {name: each.astype(np.float32) if each.dtype.kind == "f" else each for name, each in outputs.items()}
+
     def modules64(self, graph: Graph, inputs: Arrays) -> list[tuple[str, Array]]:
         """Results of the model's innermost modules in float64, in order; see `exporter.validation.bisect`."""
         with Float64Only():
@@ -86,4 +95,10 @@ def _run(model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> 
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
         raise ExportError("eager-refuses", f"the eager model refuses these inputs: {reason}") from error
-    return {name: value.numpy() for name, value in zip(graph.outputs, outputs, strict=True)}
+    return {name: _array(value) for name, value in zip(graph.outputs, outputs, strict=True)}
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    # numpy has no bfloat16.
+    array: Array = (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy()
+    return array

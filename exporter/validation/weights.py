@@ -30,6 +30,14 @@ _NEAR_SHARE = 0.5
 _MOST_AXES = 4
 _MOST_SHOWN = 3
 _REPEATED_SHARE = 0.01
+# Less than this exporters fold as they like, and nobody minds.
+_REPEATED_BYTES = 2**20
+_KINDS = {
+    "float32": ("float32", "float64"),
+    "float16": ("float16",),
+    "bfloat16": ("bfloat16",),
+    "int8": ("int8", "uint8"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class WeightReport:
         computed: Names of those that are neither: the exporter computed them, in float32.
         repeated: Names of those that the file stores again, where the checkpoint has them once.
         repeated_share: Share of all stored bytes that these are.
+        repeated_bytes: How many that is.
+        dtype: What most of the numbers are stored as: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
     """
 
     matched: int
@@ -49,11 +59,13 @@ class WeightReport:
     computed: tuple[str, ...]
     repeated: tuple[str, ...]
     repeated_share: float
+    repeated_bytes: int = 0
+    dtype: str = "float32"
 
     @property
     def stored_once(self) -> Check:
         """Whether what the checkpoint shares is shared in the file."""
-        if self.repeated_share < _REPEATED_SHARE:
+        if self.repeated_share < _REPEATED_SHARE or self.repeated_bytes < _REPEATED_BYTES:
             return Check(name="weights stored once", status=Status.PASSED)
         message = f"{self.repeated_share:.0%} of the bytes are stored again: {', '.join(self.repeated[:_MOST_SHOWN])}"
         return Check(name="weights stored once", status=Status.FAILED, message=message)
@@ -80,8 +92,10 @@ def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> We
     seen: Counter[tuple[str, ...]] = Counter()
     wrong, computed, repeated = [], [], []
     total = again = 0
+    sizes: Counter[str] = Counter()
     for name, tensor in stored:
         total += tensor.nbytes
+        sizes[str(tensor.dtype)] += tensor.size if tensor.size > 1 else 0
         if tensor.dtype.kind != "f" or tensor.size < 2 or _few_values(tensor):
             continue
         candidates = known.get(tensor.size, [])
@@ -96,7 +110,8 @@ def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> We
         else:
             computed.append(name)
     share = again / total if total else 0.0
-    return WeightReport(sum(seen.values()), tuple(wrong), tuple(computed), tuple(repeated), share)
+    dtype = max(_KINDS, key=lambda kind: sum(sizes[each] for each in _KINDS[kind]))
+    return WeightReport(sum(seen.values()), tuple(wrong), tuple(computed), tuple(repeated), share, again, dtype)
 
 
 def _by_size(model: nn.Module) -> dict[int, list[tuple[str, Array]]]:
