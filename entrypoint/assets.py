@@ -12,7 +12,7 @@ from pathlib import Path
 from entrypoint.reports import Placed
 from exporter.results import ExportError, FormatResult, SavedFile, Status
 
-__all__ = ["Difference", "compare", "pack"]
+__all__ = ["Difference", "Packed", "compare", "pack"]
 
 _CHUNK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
@@ -24,6 +24,14 @@ class Difference:
 
     path: Path
     message: str
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A zip file with an artifact, and what to call it: ``<name>-<format>.zip``, foreign text."""
+
+    path: Path
+    title: str
 
 
 def compare(models: Sequence[Placed]) -> tuple[int, tuple[Difference, ...]]:
@@ -39,8 +47,8 @@ def compare(models: Sequence[Placed]) -> tuple[int, tuple[Difference, ...]]:
     return count, tuple(differences)
 
 
-def pack(models: Sequence[Placed], folder: Path) -> list[Path]:
-    """Zip files in `folder`, one for each artifact that passed: ``<name>-<format>.zip``.
+def pack(models: Sequence[Placed], folder: Path) -> list[Packed]:
+    """Zip files in `folder`, one for each artifact that passed.
 
     The same artifact gives the same bytes every time, so that what is published already is known again. Nothing is
     compressed: weights hardly shrink.
@@ -48,12 +56,14 @@ def pack(models: Sequence[Placed], folder: Path) -> list[Path]:
     Raises:
         ExportError: A file is missing, or is not what was judged (kind ``artifact-changed``).
     """
-    packed = []
+    packed: list[Packed] = []
     for placed in models:
         for result in placed.model.formats:
             if result.status is Status.PASSED and result.files:
-                packed.append(folder / f"{placed.model.name}-{result.format}.zip")
-                _pack(packed[-1], placed.folder, result)
+                # Numbers, as names of a foreign report may lead anywhere.
+                made = Packed(folder / f"{len(packed)}.zip", f"{placed.model.name}-{result.format}.zip")
+                _pack(made.path, placed.folder, result)
+                packed.append(made)
     return packed
 
 

@@ -136,13 +136,14 @@ def validate(
 
 @cli.command()
 @click.argument("manifests", nargs=-1, type=click.Path(path_type=Path), metavar="[MANIFEST]...")
-def plan(manifests: tuple[Path, ...]) -> None:
+@click.option("--shards", type=click.IntRange(1, 256), default=256, show_default=True, help="Jobs, at most.")
+def plan(manifests: tuple[Path, ...], shards: int) -> None:
     """Say what `run` would do, as the JSON of a job matrix."""
     from exporter import manifest
     from exporter.pipeline import plan as planning
 
     loaded = manifest.load(manifests or (Path("export.yml"),))
-    click.echo(json.dumps(planning.matrix(loaded.entries), indent=2))
+    click.echo(json.dumps(planning.matrix(loaded.entries, shards), indent=2))
 
 
 @cli.command()

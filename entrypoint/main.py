@@ -9,6 +9,7 @@ from entrypoint import workflow
 from entrypoint.commands import plan, publish, report, run
 from entrypoint.exits import Exit
 from entrypoint.settings import Settings
+from entrypoint.telling import refuse
 from entrypoint.tools import Tools
 from exporter import __version__
 from exporter.manifest import ManifestErrors
@@ -26,9 +27,11 @@ def action(settings: Settings, tools: Tools) -> Exit:
         return _COMMANDS[settings.command](settings, tools)
     except ManifestErrors as errors:
         _annotate(errors, tools)
+        refuse(settings, [str(error) for error in errors.errors])
         return Exit.BAD_CALL
     except ExportError as error:
         tools.say(f"{error.problem.message}\n{error.problem.hint}".rstrip(), "error")
+        refuse(settings, [f"{error.problem.message} {error.problem.hint}"])
         return Exit.GITHUB_REFUSED if _is_of_github(error) else Exit.BAD_CALL
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

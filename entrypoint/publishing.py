@@ -59,5 +59,6 @@ def publish_edition(client: Client, edition: Edition, output: Path) -> Published
         packed = assets.pack(edition.models, Path(scratch))
         report = Path(scratch) / REPORT_FILE
         report.write_text(edition.report.to_json(), encoding="utf-8")
-        files = [AssetFile(path, asset_name(path.name)) for path in (*packed, report)]
+        files = [AssetFile(each.path, asset_name(each.title)) for each in packed]
+        files.append(AssetFile(report, REPORT_FILE))
         return publish_assets(client, edition.tag, files, edition.release_notes())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from entrypoint import changes, conversion, publishing, render, workflow
 from entrypoint.exits import Exit, of_report
 from entrypoint.render import plain
 from entrypoint.render.budget import COMMENT, SUMMARY, Limit
+from entrypoint.render.escape import prose
 from entrypoint.reports import Found, Placed, merge
 from entrypoint.settings import Settings
 from entrypoint.tools import Tools
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
     from entrypoint.github.client import Client
     from entrypoint.github.pulls import PullRequest
 
-__all__ = ["Place", "Telling", "look_up", "write_outputs"]
+__all__ = ["Place", "Telling", "look_up", "refuse", "write_outputs"]
 
+_MOST_MESSAGES = 50
+_LONGEST_MESSAGE = 2_000
 _RELEASE_NOTES = Limit(120_000)  # characters; GitHub takes 125,000 in the notes of a release
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _NO_PERMISSION = ("release-permission", "github-permission", "github-token")
 
 
@@ -73,6 +78,16 @@ def look_up(settings: Settings, tools: Tools) -> Place:
     """The place of what this run reports; what can't be found is said in the log."""
     with ExitStack() as stack:
         return _find(_connect(settings, tools, stack), settings, tools)
+
+
+def refuse(settings: Settings, messages: Sequence[str]) -> None:
+    """Say in the summary why nothing was done; people look there before they open a log."""
+    target = settings.run.summary_file
+    if target is not None:
+        listed = [f"- {prose(message, _LONGEST_MESSAGE)}" for message in messages[:_MOST_MESSAGES]]
+        if len(messages) > _MOST_MESSAGES:
+            listed.append(f"- and {len(messages) - _MOST_MESSAGES:,} more, in the log")
+        workflow.write_summary(target, "\n".join(["## ❌ Model export: not done", "", *listed]))
 
 
 def write_outputs(settings: Settings, tools: Tools, values: Mapping[str, str]) -> None:
@@ -149,6 +164,10 @@ class Telling:
         settings = self.settings
         tag = (settings.command == "publish" and settings.tag) or settings.run.tag
         if not tag or settings.publish == "false" or settings.command not in ("run", "publish"):
+            return
+        if settings.only and settings.publish == "auto":
+            # A job of a matrix: each would publish its part, and the first one the release.
+            self.tools.say("Not published: `only` leaves models out. Publish all at once with `command: publish`.")
             return
         if of_report(self.report, settings.fail_on) is not Exit.OK:
             self._note("Not published: only models that passed are.")
@@ -299,4 +318,6 @@ def _artifacts(models: Sequence[Placed]) -> list[dict[str, str | int]]:
         for placed in models
         for result in placed.model.formats
         if result.status is Status.PASSED and result.files
+        # A foreign report may name anything; what is no name of a folder is no artifact.
+        if _NAME.fullmatch(placed.model.name) and _NAME.fullmatch(result.format)
     ]

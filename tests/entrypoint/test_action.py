@@ -203,6 +203,8 @@ class TestOtherEvents:
         assert act() is Exit.BAD_CALL
         errors = [line for line in runner.log.splitlines() if line.startswith("::error file=export.yml,line=")]
         assert len(errors) >= 2
+        assert "## ❌ Model export: not done" in runner.summary
+        assert "export.yml:4" in runner.summary
         assert not (runner.workspace / "export").exists()
 
     def test_many_manifest_errors_are_all_said(self, act, runner):
@@ -279,6 +281,49 @@ class TestOnlyChanged:
         assert runner.report["models"] == []
         assert {each["status"] for each in runner.report["unchanged"]} == {"unverified"}
         assert "3 models unchanged" in comments(state)[0]
+
+    def test_custom_code_is_part_of_an_entry(self, act, runner, on_pull_request):
+        runner.models(bert={}, vit={})
+        runner.manifest(
+            "{name: bert, model: ./models/bert, config: 'configs/mine.py:MyConfig'}", "{name: vit, model: ./models/vit}"
+        )
+        runner.write("configs/mine.py", "from other import a\nclass MyConfig: pass")
+        runner.write("configs/other.py", "a = 1")
+        base = runner.commit("base")
+        runner.write("configs/other.py", "a = 2")
+        on_pull_request(base=base, head=runner.commit("change"))
+        act(only_changed="true")
+        assert [model["name"] for model in runner.report["models"]] == ["bert"]
+
+    def test_a_submodule_that_moved_is_what_lies_in_it(self, act, runner, on_pull_request, tmp_path):
+        runner.models(bert={}, vit={})
+        runner.commit("models")
+        (runner.workspace / ".git").rename(tmp_path / "weights.git")
+        runner.git("clone", "--quiet", str(tmp_path / "weights.git"), str(tmp_path / "weights"))
+        for left in ("models", "export.yml"):
+            (runner.workspace / left).rename(tmp_path / left)
+        runner.git("init", "--quiet")
+        runner.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(tmp_path / "weights"), "sub")
+        runner.manifest("{name: bert, model: ./sub/models/bert}", "{name: vit, model: ./sub/models/vit}")
+        base = runner.commit("base")
+        runner.git("-C", "sub", "commit", "--quiet", "--allow-empty", "--message", "moved")
+        on_pull_request(base=base, head=runner.commit("change"))
+        act(only_changed="true")
+        assert [model["name"] for model in runner.report["models"]] == ["bert", "vit"]
+
+    def test_the_merge_of_a_pull_request_is_compared_with_its_base(self, act, runner, on_pull_request):
+        runner.models(bert={}, vit={}, gpt2={})
+        runner.commit("start")
+        runner.git("checkout", "--quiet", "-b", "feature")
+        runner.write("models/bert/model.safetensors", "mine")
+        head = runner.commit("change")
+        runner.git("checkout", "--quiet", "main")
+        runner.write("models/vit/model.safetensors", "another's, merged since")
+        base = runner.commit("meanwhile")
+        runner.git("merge", "--quiet", "--no-edit", "feature")
+        on_pull_request(base=base, head=head)
+        assert act(only_changed="true") is Exit.OK
+        assert [model["name"] for model in runner.report["models"]] == ["bert"]
 
     def test_files_that_git_does_not_keep_may_be_anything(self, act, runner, changed):
         changed()
@@ -480,6 +525,11 @@ class TestPublish:
         assert state.releases == {}
         assert ("Not published" in tagged.summary) == (publish != "false")
         assert ("contents: write" in tagged.log) == (publish != "false")
+
+    def test_a_job_of_a_matrix_does_not_publish_its_part(self, act, tagged, state):
+        assert act(only="minilm") is Exit.OK
+        assert state.releases == {}
+        assert "`command: publish`" in tagged.log
 
     def test_of_what_other_jobs_exported(self, act, runner, state):
         runner.models(**PASSING)

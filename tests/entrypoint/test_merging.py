@@ -127,12 +127,20 @@ def test_an_artifact_is_packed_the_same_every_time(exported, tmp_path):
     (first,) = assets.pack(placed(exported), tmp_path / "first")
     (exported / "bert/onnx/model.onnx").touch()
     (second,) = assets.pack(placed(exported), tmp_path / "second")
-    assert first.read_bytes() == second.read_bytes()
-    with zipfile.ZipFile(first) as zipped:
+    assert first.title == second.title == "bert-onnx.zip"
+    assert first.path.read_bytes() == second.path.read_bytes()
+    with zipfile.ZipFile(first.path) as zipped:
         assert {name: zipped.read(name) for name in zipped.namelist()} == {
             "model.onnx": b"weights",
             "parts/one": b"part",
         }
+
+
+def test_a_name_in_a_report_can_not_lead_anywhere(exported, tmp_path):
+    (placed_model,) = placed(exported)
+    model = placed_model.model.model_copy(update={"name": "../../../../escaped"})
+    (packed,) = assets.pack([Placed(exported, model)], tmp_path)
+    assert packed.path.parent == tmp_path
 
 
 def test_nothing_is_packed_that_was_not_judged(exported, tmp_path):
