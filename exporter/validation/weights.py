@@ -32,6 +32,7 @@ _MOST_SHOWN = 3
 _REPEATED_SHARE = 0.01
 # Less than this exporters fold as they like, and nobody minds.
 _REPEATED_BYTES = 2**20
+_QUANTISED_SHARE = 0.05
 _KINDS = {
     "float32": ("float32", "float64"),
     "float16": ("float16",),
@@ -51,7 +52,7 @@ class WeightReport:
         repeated: Names of those that the file stores again, where the checkpoint has them once.
         repeated_share: Share of all stored bytes that these are.
         repeated_bytes: How many that is.
-        dtype: What most of the numbers are stored as: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
+        dtype: What the numbers are stored as: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
     """
 
     matched: int
@@ -110,8 +111,15 @@ def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> We
         else:
             computed.append(name)
     share = again / total if total else 0.0
-    dtype = max(_KINDS, key=lambda kind: sum(sizes[each] for each in _KINDS[kind]))
-    return WeightReport(sum(seen.values()), tuple(wrong), tuple(computed), tuple(repeated), share, again, dtype)
+    return WeightReport(sum(seen.values()), tuple(wrong), tuple(computed), tuple(repeated), share, again, _dtype(sizes))
+
+
+def _dtype(sizes: Counter[str]) -> str:
+    """What most numbers are stored as; eight bits if a few are, for nobody quantises by accident."""
+    counts = {kind: sum(sizes[each] for each in names) for kind, names in _KINDS.items()}
+    if counts["int8"] > _QUANTISED_SHARE * sum(counts.values()):
+        return "int8"
+    return max(counts, key=lambda kind: counts[kind])
 
 
 def _by_size(model: nn.Module) -> dict[int, list[tuple[str, Array]]]:
