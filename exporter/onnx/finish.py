@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 
 from exporter.architectures import Axes, Graph
+from exporter.onnx.tied import share_transposed
 from exporter.results import ExportError
 from exporter.runner import Array
 
@@ -35,6 +36,7 @@ def finish(written: Path, path: Path, graph: Graph, opset: int, sample: Mapping[
     if actual != opset:
         raise ExportError("opset", f"opset {opset} was asked for, but the engine wrote opset {actual}.")
     _forget_the_build(model)
+    share_transposed(model.graph)
     _restore_ignored(model.graph, graph, sample)
     _name_axes(model.graph.input, graph.inputs)
     _name_axes(model.graph.output, graph.outputs)
