@@ -13,7 +13,7 @@ from exporter.inputs import trace_sizes
 from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
 from exporter.runner import Contract, Runner
 from exporter.validation.bisect import first_diverging
-from exporter.validation.cases import Case, inputs_of, plan
+from exporter.validation.cases import Case, axes_of, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes
 from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
@@ -145,6 +145,7 @@ class FileJudge:
             self.diverges_at = self._diverges_at(cases, runs)
             checks += self._relations(runs, tolerances)
             checks += self._other_sizes(tolerances)
+            checks += self._refused_axes()
             if not runs:
                 checks.append(
                     Check(name="cases", status=Status.FAILED, message="the file promises the sizes of no case")
@@ -172,7 +173,14 @@ class FileJudge:
     @cached_property
     def weights(self) -> WeightReport:
         """What the file stores."""
-        return compare_weights(self.interface.runner.weights(), self.reference.model)
+        return compare_weights(self.interface.runner.weights(), self.reference.model, self._used_parameters)
+
+    @cached_property
+    def _used_parameters(self) -> frozenset[str]:
+        """Parameters that the file needs; known only of our own, which leave none out."""
+        if self.subject.asked is None or not self.interface.outputs:
+            return frozenset()
+        return self.reference.used_parameters(self.interface.graph, self.planned[0][1])
 
     @cached_property
     def planned(self) -> tuple[tuple[Case, Arrays], ...]:
@@ -231,8 +239,22 @@ class FileJudge:
                         raise
                     self.refusals.append(case.name)
 
+    def _refused_axes(self) -> Iterator[Check]:
+        """An axis that eager itself can't vary has to be declared static."""
+        asked = self.subject.asked
+        if asked is None or asked.traced_sizes_only:
+            return
+        for axis in axes_of(self.interface.graph):
+            alone = [case.name for case, _ in self.planned if case.name.startswith(f"{axis}=")]
+            if alone and set(alone) <= set(self.refusals):
+                message = f"{axis} is declared dynamic, but the eager model itself takes no other size"
+                yield Check(name="dynamic axes", status=Status.FAILED, message=message)
+
     def _needed(self, case: Case) -> bool:
         """A case that is replayed alone needs the noise floor too, which the small cases give."""
+        if self.settings.quick and not case.precise and not self.settings.case:
+            self.left_out.append(f"{case.name}: quick")
+            return False
         return case.precise or self._wanted(case.name)
 
     def _wanted(self, name: str) -> bool:
@@ -275,7 +297,9 @@ class FileJudge:
         return first_diverging(self.reference.modules64(graph, run.arrays), values, _error(failed) or 1.0)
 
     def _unoptimised(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
-        if self.artifact.open_plain is not None:
+        if self.settings.quick:
+            self.left_out.append("without the runtime's optimisation: quick")
+        elif self.artifact.open_plain is not None:
             yield from self._again(self.artifact.open_plain(), UNOPTIMISED, runs, tolerances)
 
     def _float64(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
 
 from exporter.architectures import Graph
 from exporter.eager import GraphModule
@@ -68,6 +71,44 @@ class Reference:
         exact = all(value.dtype != np.float32 for value in outputs.values())
         return outputs if exact else None
 
+    def equivalents(self, graph: Graph, inputs: Arrays) -> tuple[dict[str, Array], ...]:
+        """The same in float32, computed in other ways that are as right: rows alone, other attention.
+
+        They stand in for float64 where a model is too large for it or has a part that can't do it.
+        """
+        found = [*self._rows_alone(graph, inputs), *self._other_attention(graph, inputs)]
+        return tuple(found)
+
+    def _rows_alone(self, graph: Graph, inputs: Arrays) -> Iterator[dict[str, Array]]:
+        axes = {**graph.inputs, **graph.outputs}
+        if any(each.get(0) != "batch" for each in axes.values()):
+            return
+        rows = len(next(iter(inputs.values())))
+        if rows > 1:
+            parts = [
+                self.run(graph, {name: array[row : row + 1] for name, array in inputs.items()}) for row in range(rows)
+            ]
+            yield {name: np.concatenate([part[name] for part in parts]) for name in graph.outputs}
+
+    def _other_attention(self, graph: Graph, inputs: Arrays) -> Iterator[dict[str, Array]]:
+        usual = getattr(getattr(self.model, "config", None), "_attn_implementation", None)
+        if usual not in ("sdpa", "eager") or not isinstance(self.model, PreTrainedModel):
+            return
+        try:
+            self.model.set_attn_implementation("eager" if usual == "sdpa" else "sdpa")
+            yield self.run(graph, inputs)
+        except (ExportError, ValueError):
+            return  # this model has only one way
+        finally:
+            self.model.set_attn_implementation(usual)
+
+    def used_parameters(self, graph: Graph, inputs: Arrays) -> frozenset[str]:
+        """Names of the parameters that the graph's computation reads."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        with _Reading() as reading:
+            self.run(graph, inputs)
+        return frozenset(names[each] for each in reading.seen if each in names)
+
     def run_with(self, model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> dict[str, Array]:
         """The outputs of another form of the model, widened to float32.
 
@@ -96,6 +137,27 @@ def _run(model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> 
         reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
         raise ExportError("eager-refuses", f"the eager model refuses these inputs: {reason}") from error
     return {name: _array(value) for name, value in zip(graph.outputs, outputs, strict=True)}
+
+
+class _Reading(TorchFunctionMode):
+    """Remembers which parameters are arguments of anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        for value in (*args, *(kwargs or {}).values()):
+            for each in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(each, nn.Parameter):
+                    self.seen.add(id(each))
+        return func(*args, **(kwargs or {}))
 
 
 def _array(tensor: torch.Tensor) -> Array:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,17 +81,22 @@ class WeightReport:
         return Check(name="weights", status=Status.FAILED, message=message)
 
 
-def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> WeightReport:
+def compare_weights(
+    stored: Iterable[tuple[str, Array]], model: nn.Module, used: frozenset[str] = frozenset()
+) -> WeightReport:
     """Look for every stored tensor among the parameters and buffers of a model.
 
     Args:
         stored: Names and values of the file.
         model: The eager model in float32.
+        used: Names of the parameters that the file needs. One that the file doesn't store, where it stores a tensor
+            of that shape that is none of the checkpoint's, was replaced.
     """
     known = _by_size(model)
     scales = tuple(_normalisation_scales(model))
     seen: Counter[tuple[str, ...]] = Counter()
-    wrong, computed, repeated = [], [], []
+    wrong, repeated = [], []
+    computed: dict[str, tuple[int, ...]] = {}
     total = again = 0
     sizes: Counter[str] = Counter()
     for name, tensor in stored:
@@ -109,9 +114,26 @@ def compare_weights(stored: Iterable[tuple[str, Array]], model: nn.Module) -> We
         elif difference := _difference(tensor, candidates, scales):
             wrong.append(f"{name} {tensor.shape}: {difference}")
         else:
-            computed.append(name)
+            computed[name] = tensor.shape
     share = again / total if total else 0.0
+    if not scales:
+        wrong += _replaced(computed, model, used - {owner for owners in seen for owner in owners})
     return WeightReport(sum(seen.values()), tuple(wrong), tuple(computed), tuple(repeated), share, again, _dtype(sizes))
+
+
+def _replaced(computed: Mapping[str, tuple[int, ...]], model: nn.Module, missing: frozenset[str]) -> list[str]:
+    """Stored tensors that stand where a parameter should."""
+    shapes = {
+        name: tuple(sorted(parameter.shape))
+        for name, parameter in model.named_parameters()
+        if name in missing and not _few_values(parameter.detach().numpy())
+    }
+    return [
+        f"{stored} {shape}: it stands where {name} should"
+        for stored, shape in computed.items()
+        for name, wanted in shapes.items()
+        if wanted == tuple(sorted(shape))
+    ]
 
 
 def _dtype(sizes: Counter[str]) -> str:
