@@ -27,12 +27,17 @@ RUN python3 -m venv /opt/venv \
 COPY README.md LICENSE ./
 COPY exporter ./exporter
 COPY entrypoint ./entrypoint
-# Model code runs as `worker` (entrypoint/isolation.py), never as root. Made here and copied, so that the last stage runs nothing.
+# Model code runs as `worker` (entrypoint/isolation.py), never as root.
 RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --constraint constraints.txt . \
  && /opt/venv/bin/pip uninstall --yes pip setuptools \
  && useradd --uid 65530 --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin worker
 
 FROM ${BASE_IMAGE}
+# `only-changed` asks git what a pull request changes.
+# hadolint ignore=DL3008
+RUN apt-get update --quiet --quiet \
+ && apt-get install --quiet --quiet --yes --no-install-recommends git \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build /etc/passwd /etc/group /etc/
 COPY --from=build /opt/venv /opt/venv
 # ONNX Runtime reports model and graph names to its makers unless told not to.

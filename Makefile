@@ -77,7 +77,7 @@ image: ## Build the image of the action, with Docker or buildah
 	scripts/image-build $(IMAGE)
 
 # EXPORT_ACTION_IMAGE makes it an error that there is no image, instead of a reason to skip.
-image-test: image $(INSTALLED) ## Build the image, and run it as the runner does
+image-test: image $(INSTALLED) $(CONTRACTS) ## Build the image, and run it as the runner does
 	EXPORT_ACTION_IMAGE=$(IMAGE) $(BIN)/pytest -m 'image or not image' tests/image
 
 coverage: $(DEMO_MODEL)/config.json ## Run the tests and measure what they reach
