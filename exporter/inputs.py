@@ -172,7 +172,7 @@ def _end_of_text(config: Any) -> int | None:
     """The id that closes a text where a model looks for it: BART's classifiers read at it, CLIP at the highest id."""
     if getattr(config, "text_config", None) and getattr(config, "vision_config", None):
         return int(config.text_config.vocab_size) - 1
-    return _special(config, "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
+    return _special(decoder_config(config), "eos_token_id") if getattr(config, "is_encoder_decoder", False) else None
 
 
 def _special(config: Any, name: str) -> int | None:

@@ -19,15 +19,19 @@ __all__ = ["traceable"]
 
 
 @contextmanager
-def traceable(model: nn.Module) -> Iterator[None]:
-    """While it lasts, the model computes the same without branching on sizes."""
+def traceable(model: nn.Module) -> Iterator[bool]:
+    """While it lasts, the model computes the same without branching on sizes.
+
+    Yields:
+        Whether anything was put in place of the model's own code; results then agree but for rounding.
+    """
     changed = [
         (module, name) for module in model.modules() for (kind, name) in _REWRITTEN if type(module).__name__ == kind
     ]
     for module, name in changed:
         module.__dict__[name] = MethodType(_REWRITTEN[type(module).__name__, name], module)
     try:
-        yield
+        yield bool(changed)
     finally:
         for module, name in changed:
             del module.__dict__[name]

@@ -71,6 +71,7 @@ class Decoder(Architecture):
 @register
 class GPT2(Decoder):
     model_types: ClassVar[tuple[str, ...]] = ("gpt2",)
+    default_onnx_opset = 13
     tasks = ("default", "causal-lm", "sequence-classification", "token-classification")
 
 
@@ -83,18 +84,21 @@ class Bloom(GPT2):
 @register
 class GPTNeo(Decoder):
     model_types = ("gpt-neo",)
+    default_onnx_opset = 13
     tasks = ("default", "causal-lm", "sequence-classification")
 
 
 @register
 class GPTJ(Decoder):
     model_types = ("gptj",)
+    default_onnx_opset = 13
     tasks = ("default", "causal-lm", "question-answering", "sequence-classification")
 
 
 @register
 class CodeGen(Decoder):
     model_types = ("codegen",)
+    default_onnx_opset = 13
 
 
 @register

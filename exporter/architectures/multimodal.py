@@ -71,6 +71,7 @@ class VisionEncoderDecoder(ImageToText):
 @register
 class Clip(ImageTextPair):
     model_types = ("clip", "groupvit", "owlvit")
+    default_onnx_opset = 14
 
 
 @register
@@ -84,6 +85,7 @@ class LayoutLMv3(Layout, OffsetEncoder):
     """The page itself is read too: its patches follow the tokens."""
 
     model_types = ("layoutlmv3",)
+    default_onnx_opset = 12
     tasks = ("default", "question-answering", "sequence-classification", "token-classification")
 
     @property

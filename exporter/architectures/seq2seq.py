@@ -145,6 +145,7 @@ class Bart(TextToText):
 @register
 class T5(TextToText):
     model_types = ("longt5", "mt5", "t5")
+    default_onnx_opset = 13
 
 
 @register

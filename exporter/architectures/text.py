@@ -150,6 +150,7 @@ class IBert(OffsetEncoder):
 @register
 class Longformer(OffsetEncoder):
     model_types = ("longformer",)
+    default_onnx_opset = 14
 
     def axis(self, name: str) -> AxisRange:
         # A question is found by the three separators of a pair.
@@ -160,11 +161,13 @@ class Longformer(OffsetEncoder):
 @register
 class DebertaV2(RelativeEncoder):
     model_types = ("deberta-v2",)
+    default_onnx_opset = 12
 
 
 @register
 class Deberta(RelativeEncoder):
     model_types = ("deberta",)
+    default_onnx_opset = 12
     tasks = tuple(task for task in _UNDERSTANDING if task != "multiple-choice")
 
     @property

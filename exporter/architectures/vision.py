@@ -112,6 +112,7 @@ class MobileNet(ConvNet):
 @register
 class SegFormer(ConvNet):
     model_types = ("segformer",)
+    default_onnx_opset = 12
     tasks = ("default", "image-classification", "semantic-segmentation")
 
     @property
@@ -121,7 +122,7 @@ class SegFormer(ConvNet):
 
 @register
 class Beit(PatchEncoder):
-    model_types = ("beit", "data2vec-vision")
+    model_types: ClassVar[tuple[str, ...]] = ("beit",)
 
     @property
     def inputs(self) -> Mapping[str, Axes]:
@@ -130,8 +131,15 @@ class Beit(PatchEncoder):
 
 
 @register
+class Data2VecVision(Beit):
+    model_types = ("data2vec-vision",)
+    default_onnx_opset = 14  # its attention can't be switched to the kind that older opsets have
+
+
+@register
 class Yolos(PatchEncoder):
     model_types = ("yolos",)
+    default_onnx_opset = 12
     tasks = ("default", "object-detection")
 
 
@@ -140,6 +148,7 @@ class Detr(AnySizeEncoder):
     """Images of a batch are padded to one size; the mask says what is image."""
 
     model_types = ("detr",)
+    default_onnx_opset = 12
     tasks = ("default", "object-detection", "image-segmentation")
 
     @property

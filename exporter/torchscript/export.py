@@ -120,13 +120,16 @@ def export_graph(module: GraphModule, options: TorchScriptOptions, path: Path, s
     sample = tuple(torch.from_numpy(array) for array in inputs.trace_sample(module.graph, model.config, sizes).values())
     traced = FixedSizes(module) if options.fixed_sizes else module
     try:
-        with torch.no_grad(), traceable(model), warnings.catch_warnings():
+        with torch.no_grad(), traceable(model) as rewritten, warnings.catch_warnings():
             # A branch on a traced size may warn; validation probes the file at other sizes.
             warnings.simplefilter("ignore")
             script = torch.jit.trace(traced, sample, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
             outputs = script(*sample)
-            signature = json.dumps(_signature(module.graph, sample, outputs, options), indent=2)
-            torch.jit.save(script, str(path), _extra_files={SIGNATURE_FILE: signature})
+            signature = _signature(module.graph, sample, outputs) | {
+                "fixed_sizes": options.fixed_sizes,
+                "same_kernels": not rewritten,
+            }
+            torch.jit.save(script, str(path), _extra_files={SIGNATURE_FILE: json.dumps(signature, indent=2)})
     except ExportError:
         raise
     except Exception as error:
@@ -147,17 +150,11 @@ def _untie(model: PreTrainedModel) -> None:
             seen.add(parameter.data_ptr())
 
 
-def _signature(
-    graph: Graph, sample: tuple[torch.Tensor, ...], outputs: tuple[torch.Tensor, ...], options: TorchScriptOptions
-) -> dict[str, Any]:
+def _signature(graph: Graph, sample: tuple[torch.Tensor, ...], outputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
     def tensors(names: Mapping[str, Any], values: tuple[torch.Tensor, ...]) -> list[dict[str, Any]]:
         return [
             {"name": name, "dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
             for name, value in zip(names, values, strict=True)
         ]
 
-    return {
-        "inputs": tensors(graph.inputs, sample),
-        "outputs": tensors(graph.outputs, outputs),
-        "fixed_sizes": options.fixed_sizes,
-    }
+    return {"inputs": tensors(graph.inputs, sample), "outputs": tensors(graph.outputs, outputs)}

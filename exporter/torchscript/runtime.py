@@ -28,7 +28,7 @@ class TorchScriptRunner:
     """
 
     def __init__(self, path: Path, module: torch.jit.ScriptModule, signature: _Signature) -> None:
-        self._path = path
+        self._path, self._same_kernels = path, signature.same_kernels
         self._module = module
         self.inputs, self.outputs, self.fixed_sizes = signature.inputs, signature.outputs, signature.fixed_sizes
 
@@ -56,7 +56,7 @@ class TorchScriptRunner:
         return Contract(
             files=(self._path,),
             opset=None,
-            same_kernels=True,
+            same_kernels=self._same_kernels,
             parameter_bytes=sum(storage.nbytes() for storage in storages.values()),
             unused_inputs=tuple(value.debugName() for value in _arguments(self._module) if not value.uses()),
         )
@@ -75,6 +75,7 @@ class _Signature:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...] = ()
     fixed_sizes: bool = False
+    same_kernels: bool = True
 
 
 def open_model(path: Path) -> TorchScriptRunner:
@@ -104,7 +105,7 @@ def _signature(module: torch.jit.ScriptModule, written: str | bytes) -> _Signatu
         return _Signature(tuple(TensorInfo(name=name, dtype="", shape=()) for name in names))
     values = json.loads(written)
     inputs, outputs = (tuple(TensorInfo(**each) for each in values[key]) for key in ("inputs", "outputs"))
-    return _Signature(inputs, outputs, values["fixed_sizes"])
+    return _Signature(inputs, outputs, values["fixed_sizes"], values.get("same_kernels", True))
 
 
 def _arguments(module: torch.jit.ScriptModule) -> list[Any]:
