@@ -84,7 +84,7 @@ def _opened(path: Path, prepare: Callable[[onnx.ModelProto], None] | None) -> Do
     for _ in range(_TRIES):
         widened = onnx.ModelProto()
         widened.CopyFrom(model)
-        narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only))))
+        narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only, _wide_values(widened)))))
         try:
             return DoubleRunner(path, weights.session(widened), narrowed)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
@@ -191,7 +191,15 @@ def _narrow_types(model: onnx.ModelProto) -> frozenset[int]:
     return frozenset({TensorProto.FLOAT})
 
 
-def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> list[str]:
+def _wide_values(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of what is float64, as far as that can be inferred."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    names = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.DOUBLE}
+    return frozenset(names | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.DOUBLE})
+
+
+def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str], wide: frozenset[str]) -> list[str]:
     """Spell out what has no float64 kernel, and put casts around what can't be spelled out: the operators returned."""
     float_values = _FloatValues()
     narrowed: list[str] = []
@@ -199,13 +207,14 @@ def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> list[str]:
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                narrowed += _replace_nodes(inner, float32_only)
+                narrowed += _replace_nodes(inner, float32_only, wide)
         spelled = spelled_out(node)
         if spelled is not None:
             nodes += spelled
         elif node.op_type in float32_only:
             narrowed.append(node.op_type)
-            nodes += float_values.island(node, tuple(range(len(node.input))), outputs=True)
+            taken = tuple(index for index, name in enumerate(node.input) if name in wide)
+            nodes += float_values.island(node, taken, outputs=bool(taken))
         elif node.op_type in _FLOAT32_INPUTS:
             nodes += float_values.island(node, _FLOAT32_INPUTS[node.op_type], outputs=False)
         else:
@@ -216,7 +225,7 @@ def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str]) -> list[str]:
 
 
 class _FloatValues:
-    """Casts around nodes; all inputs of the operators in question are floating point."""
+    """Casts around nodes."""
 
     def __init__(self) -> None:
         self._count = 0

@@ -25,6 +25,7 @@ from exporter.validation.runs import (
     Run,
     Tolerances,
     compared,
+    decides_otherwise,
     floors_of,
     run_case,
     run_file,
@@ -324,12 +325,11 @@ class FileJudge:
         rounds = self.weights.computed or runner.contract().float32_operators or self.weights.dtype in LOWER
         factor = FLOAT64_FACTOR_COMPUTED if rounds else FLOAT64_FACTOR
         exact = [run for run in runs if run.exact is not None]
-        narrow = {run.case.name: compared(self.interface.graph, run, tolerances) for run in exact}
         for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
             # A file that runs in float32 and not in float64 is no worse for it.
             if not result.outputs:
                 self.left_out.append(f"{result.case}: {result.message}")
-            elif _decided_otherwise(result, narrow[result.case.removesuffix(FLOAT64)]):
+            elif decides_otherwise(result, cases):
                 self.left_out.append(f"{result.case}: another bucket or rank than in float32, where the file agrees")
             else:
                 yield result
@@ -414,14 +414,3 @@ def _replay(subject: Subject, cases: Iterable[CaseResult]) -> str:
     task = subject.architecture.task + ("-with-past" if subject.architecture.use_past else "")
     command = f"export-action validate {subject.artifacts[0].path} --model {subject.model} --task {task}"
     return f"{command} --case {first}" if first else command
-
-
-def _decided_otherwise(wide: CaseResult, narrow: CaseResult) -> bool:
-    """Whether float64 is further off than float32 could hide, and float32 is not.
-
-    Rounding doesn't do that: a value at the edge of a bucket fell to the other side.
-    """
-    if narrow.status is not Status.PASSED:
-        return False
-    allowed = {each.output: each.tolerance.atol for each in narrow.outputs if each.tolerance}
-    return any((each.max_abs or 0.0) > allowed.get(each.output, float("inf")) for each in wide.outputs)

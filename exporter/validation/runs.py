@@ -17,7 +17,7 @@ from exporter.validation.interface import Interface
 from exporter.validation.positions import counting
 from exporter.validation.reference import Reference
 
-__all__ = ["Run", "Tolerances", "compared", "floors_of", "run_case", "run_file"]
+__all__ = ["Run", "Tolerances", "compared", "decides_otherwise", "floors_of", "run_case", "run_file"]
 
 _FLIPPED = 1e-4
 _FLIPPED_TIMES = 100.0
@@ -132,6 +132,29 @@ def without_flips(graph: Graph, runs: Iterable[Run]) -> list[Run]:
         )
         kept.append(replace(run, exact=None) if flipped else run)
     return kept
+
+
+def decides_otherwise(wide: CaseResult, cases: Iterable[CaseResult]) -> bool:
+    """Whether a graph in float64 is further off than the same graph in float32 could hide.
+
+    Rounding of the file itself is all that stands between the two. A larger gap means that a bucket, a rank or a
+    neighbour at a tie came out differently in float64, where constants are still the float32 ones: no fault.
+
+    Args:
+        wide: Result of a case in float64.
+        cases: Results in float32.
+    """
+    usual = next((case for case in cases if case.case == wide.case.split("@")[0]), None)
+    if usual is None or usual.status is not Status.PASSED:
+        return False
+    errors = {each.output: each.max_abs or 0.0 for each in usual.outputs}
+    return any(
+        each.status is Status.FAILED
+        and each.max_abs is not None
+        and each.tolerance is not None
+        and each.max_abs > errors[each.output] + FACTOR * (each.tolerance.floor or 0.0)
+        for each in wide.outputs
+    )
 
 
 def _apart(graph: Graph, run: Run, name: str) -> float | None:

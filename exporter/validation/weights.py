@@ -173,7 +173,8 @@ def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tupl
             if float(error.max()) <= slack:
                 return ""
             differing = float((error > slack).mean())
-            apart = float(np.linalg.norm(error)) / float(np.linalg.norm(parameter))
+            # Of scales near one, only what makes them differ from each other tells which is which.
+            apart = float(np.linalg.norm(error)) / float(np.linalg.norm(parameter - parameter.mean()))
             near = min(apart / _NEAR_DISTANCE, differing / _NEAR_SHARE)
             if near < best and not _folded(parameter, tensor, scales):
                 best = near
