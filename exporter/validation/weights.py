@@ -175,7 +175,10 @@ def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tupl
             differing = float((error > slack).mean())
             # Of scales near one, only what makes them differ from each other tells which is which.
             apart = float(np.linalg.norm(error)) / float(np.linalg.norm(parameter - parameter.mean()))
-            near = min(apart / _NEAR_DISTANCE, differing / _NEAR_SHARE)
+            # Folding a normalisation moves every value of a vector a little, by what no single scale tells.
+            near = differing / _NEAR_SHARE
+            if not (scales and tensor.ndim == 1):
+                near = min(near, apart / _NEAR_DISTANCE)
             if near < best and not _folded(parameter, tensor, scales):
                 best = near
                 nearest = f"{differing:.1%} of the values differ from {name}, by up to {float(error.max()):.1e}"
