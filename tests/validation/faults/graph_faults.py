@@ -160,7 +160,7 @@ def channels_swapped(surgery: Surgery) -> bool:
 def bright_values_clipped(surgery: Surgery) -> bool:
     if (name := _float_input(surgery)) is None:
         return False
-    surgery.after(name, lambda emit, x: emit("Clip", x, -1.9, 1.9))
+    surgery.after(name, lambda emit, x: emit("Clip", x, -1.2, 1.2))
     return True
 
 
