@@ -78,7 +78,8 @@ def as_worker(*command: str) -> str:
 
 def main() -> None:
     python = sys.executable
-    tools = ("cc", "gcc", "g++", "c++", "ld", "as", "make", "cmake", "cargo", "git", "pip", "/opt/venv/bin/pip")
+    tools = ("cc", "gcc", "g++", "c++", "ld", "as", "make", "cmake", "cargo", "pip", "/opt/venv/bin/pip")
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     found = {
         "process": os.getpid(),
         "directory": str(Path.cwd()),
@@ -87,11 +88,8 @@ def main() -> None:
         "worker": pwd.getpwnam("worker").pw_uid,
         "worker runs": as_worker(python, "-I", "-c", "import os, exporter; print(os.getuid())"),
         "worker writes": as_worker(python, "-I", "-c", f"open({str(Path(python).parent / 'x')!r}, 'w')"),
-        "tools": [
-            tool
-            for tool in tools
-            if shutil.which(tool, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        ],
+        "tools": [tool for tool in tools if shutil.which(tool, path=path)],
+        "git": shutil.which("git", path=path),
         "preprocessors": {
             make.__name__: works(make)
             for make in (sentencepiece_tokenizer, tiktoken_tokenizer, image_processor, feature_extractor)

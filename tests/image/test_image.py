@@ -51,6 +51,10 @@ def test_nothing_that_builds_is_left(inside):
     assert inside["tools"] == []
 
 
+def test_what_only_changed_asks_is_there(inside):
+    assert inside["git"]
+
+
 def test_torch_is_the_small_one(inside):
     assert inside["cuda"] is None
 
