@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from fork_servers import fork_servers
 
 from exporter.pipeline.outcome import LOG_LIMIT
 from exporter.pipeline.pool import Cancelled, Sandbox, WorkerPool
@@ -113,7 +114,7 @@ def test_no_secret_is_in_any_process_but_ours(
         monkeypatch.setenv(name, value)
     pool = make_pool(jobs=1)
     facts = ask(pool, "describe").facts
-    (server,) = psutil.Process().children()
+    (server,) = fork_servers()
     server_environ = Path(f"/proc/{server.pid}/environ").read_bytes().decode()
     seen = [json.dumps(facts["environ"]), facts["environ_file"], facts["keeper_environ"], server_environ]
     for text in seen:
@@ -262,7 +263,7 @@ def test_a_worker_that_kills_its_keeper(pool: WorkerPool, ask: Ask) -> None:
 
 def test_a_server_that_is_killed_is_replaced(pool: WorkerPool, ask: Ask) -> None:
     ask(pool, "echo")
-    (server,) = psutil.Process().children()
+    (server,) = fork_servers()
     killer = threading.Timer(0.5, server.kill)
     killer.start()
     assert problem_of(ask, pool, "hang").kind == "worker-killed"
@@ -440,7 +441,7 @@ def test_cancelling_while_the_server_imports(make_pool: MakePool, ask: Ask) -> N
 def test_closing_ends_everything(make_pool: MakePool, ask: Ask) -> None:
     pool = make_pool()
     ask(pool, "echo")
-    (server,) = psutil.Process().children()
+    (server,) = fork_servers()
     pool.close()
     assert gone(server.pid)
     with pytest.raises(Cancelled):
@@ -503,7 +504,7 @@ def test_a_sandboxed_worker_dies_with_its_keeper(make_pool: MakePool, ask: Ask, 
     open_to_others(tmp_path)
     pool = make_pool(sandbox=Sandbox(NOBODY, NOBODY))
     ask(pool, "echo")
-    (server,) = psutil.Process().children()
+    (server,) = fork_servers()
     killed: list[psutil.Process] = []
 
     def kill_keeper() -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psutil
+from fork_servers import fork_servers
 
 from exporter.pipeline.pool import PRELOAD, WorkerPool
 
@@ -20,7 +20,7 @@ def test_the_server_has_one_thread_and_its_workers_start_at_once(
     pool = make_pool(preload=(*PRELOAD, "sample_steps"), time_limit=120.0)
     modules = ask(pool, "describe").facts["modules"]
     assert {"torch", "transformers", "onnxruntime", "exporter.pipeline.steps"} <= set(modules)
-    (server,) = psutil.Process().children()
+    (server,) = fork_servers()
     assert server.num_threads() == 1
     started = time.monotonic()
     ask(pool, "echo", threading.Event())
