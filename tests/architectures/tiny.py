@@ -18,7 +18,7 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from exporter import tasks
 
-__all__ = ["build", "config", "config_types"]
+__all__ = ["build", "build_anew", "config", "config_types"]
 
 VOCABULARY = 99
 
@@ -295,11 +295,11 @@ def config_types() -> tuple[str, ...]:
     return tuple(sorted(_SETTINGS))
 
 
-def config(model_type: str, task: str = "default") -> PreTrainedConfig:
-    """The configuration of a tiny model; either spelling of the type."""
+def config(model_type: str, task: str = "default", **changes: Any) -> PreTrainedConfig:
+    """The configuration of a tiny model; either spelling of the type, settings changed as named."""
     name = model_type.replace("_", "-")
     kinds = {kind.replace("_", "-"): kind for kind in CONFIG_MAPPING}
-    settings = dict(_SETTINGS[name])
+    settings = {**_SETTINGS[name], **changes}
     made = CONFIG_MAPPING[kinds[name]](**settings)
     if tasks.find(task).name != "question-answering":  # which has two labels: start and end
         made.id2label = {index: f"label{index}" for index in range(3)}
@@ -318,20 +318,24 @@ def build(model_type: str, task: str = "default", seed: int = 0) -> PreTrainedMo
         task: Canonical name or synonym, with or without ``-with-past``.
         seed: Of the weights.
     """
+    return build_anew(config(model_type, task), task, seed)
+
+
+def build_anew(settings: PreTrainedConfig, task: str, seed: int = 0) -> PreTrainedModel:
+    """An eager model of a configuration, in evaluation mode."""
     torch.manual_seed(seed)
-    settings = config(model_type, task)
-    model = _class(model_type, task)(settings).eval()
+    model: PreTrainedModel = _class(settings, task)(settings).eval()
     _draw(model, torch.Generator().manual_seed(seed))
     model.tie_weights()
     return model
 
 
-def _class(model_type: str, task: str) -> Callable[[PreTrainedConfig], Any]:
+def _class(settings: PreTrainedConfig, task: str) -> Callable[[PreTrainedConfig], Any]:
     name = tasks.find(task)
-    if (model_type.replace("_", "-"), name.name) == ("flaubert", "causal-lm"):
+    if (settings.model_type, name.name) == ("flaubert", "causal-lm"):
         # The auto class doesn't know it: a FlauBERT that writes is the same class as one that fills in.
         return transformers.FlaubertWithLMHeadModel  # type: ignore[no-any-return]
-    classes = getattr(transformers, name.auto_classes[0])._model_mapping[type(config(model_type, task))]
+    classes = getattr(transformers, name.auto_classes[0])._model_mapping[type(settings)]
     return classes[0] if isinstance(classes, tuple) else classes  # type: ignore[no-any-return]
 
 
