@@ -21,6 +21,8 @@ __all__ = ["FACTOR", "LARGEST", "Floor", "distance", "magnitude", "rounded_up"]
 FACTOR = 10.0
 """Multiple of the noise floor that still passes, in the precision the file computes in."""
 
+_LEAST_SHARE = 0.25
+
 LARGEST = 1e30
 """Values beyond this are stand-ins for infinity (masked scores): they are compared, but set no scale."""
 
@@ -33,7 +35,7 @@ class Floor:
         relative: Largest distance between two precisions of eager, in units of the output's largest value.
         smallest: What the data type can't tell apart; a floor that was lucky is lifted to this.
         factor: Multiple that passes.
-        scale: Largest value in any case, for one in which the output is all zero.
+        scale: Largest value in any case. A case whose outputs are all small by chance rounds as the others do.
     """
 
     relative: float
@@ -41,9 +43,13 @@ class Floor:
     factor: float = FACTOR
     scale: float = 0.0
 
+    def unit(self, scale: float) -> float:
+        """What `relative` is relative to in a case whose largest value is `scale`."""
+        return max(scale, self.scale * _LEAST_SHARE)
+
     def tolerance(self, scale: float, factor: float | None = None) -> Tolerance:
         """What a difference in an output whose largest value is `scale` is held against."""
-        floor, factor = max(self.relative, self.smallest) * (scale or self.scale), factor or self.factor
+        floor, factor = max(self.relative, self.smallest) * self.unit(scale), factor or self.factor
         return Tolerance(atol=floor * factor, rtol=0.0, source="measured", floor=floor, factor=factor)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from exporter.architectures import AxisRange, Graph
+from exporter.architectures.sizes import decoder_config
 from exporter.inputs import Mask, make
 from exporter.runner import Array
 from exporter.validation.positions import padding_masks
@@ -74,7 +75,9 @@ def axes_of(graph: Graph) -> tuple[str, ...]:
 def windows(config: Any) -> tuple[int, ...]:
     """Lengths at which attention may change: windows, blocks, buckets and distances that a configuration names."""
     found: set[int] = set()
-    for name, value in sorted(vars(config).items()):
+    # The halves of a model that is two have configurations of their own.
+    halves = [half for half in vars(config).values() if hasattr(half, "model_type")]
+    for name, value in (each for half in (config, *halves) for each in sorted(vars(half).items())):
         if _WINDOW.search(name):
             values = value if isinstance(value, (list, tuple)) else (value,)
             found |= {each for each in values if type(each) is int and 2 <= each < LONGEST}
@@ -91,7 +94,7 @@ def plan(graph: Graph, base: Mapping[str, int], config: Any, seed: int = 0) -> t
         seed: Moves the seed of every case.
     """
     fitted: dict[str, Case] = {}
-    for case in _proposed(graph, base, windows(config), getattr(config, "vocab_size", None)):
+    for case in _proposed(graph, base, windows(config), getattr(decoder_config(config), "vocab_size", None)):
         # What was traced stays as it is: a file may promise nothing else.
         sizes = dict(base) if case.sizes == base else _fit(graph, case.sizes)
         same = any(
@@ -108,7 +111,9 @@ def inputs_of(case: Case, graph: Graph, config: Any) -> dict[str, Array]:
     arrays = make(graph, case.sizes, config, case.mask, case.seed)
     if case.vocabulary:
         ids = arrays["input_ids"]
-        arrays["input_ids"] = np.arange(ids.size, dtype=ids.dtype).reshape(ids.shape) % config.vocab_size
+        arrays["input_ids"] = (
+            np.arange(ids.size, dtype=ids.dtype).reshape(ids.shape) % decoder_config(config).vocab_size
+        )
     return arrays
 
 
@@ -136,8 +141,8 @@ def _proposed(
     for axis in axes:
         if _kind(axis) in ("length", "past"):
             yield from _long(graph, axis, base, lengths)
-    if vocabulary and vocabulary <= LONGEST and "sequence" in axes and "input_ids" in graph.inputs:
-        yield _sweep(graph, base, vocabulary)
+    if vocabulary and vocabulary <= LONGEST and "input_ids" in graph.inputs:
+        yield from _sweep(graph, base, vocabulary)
 
 
 def _long(graph: Graph, axis: str, base: Mapping[str, int], lengths: tuple[int, ...]) -> Iterator[Case]:
@@ -153,11 +158,15 @@ def _long(graph: Graph, axis: str, base: Mapping[str, int], lengths: tuple[int, 
     yield Case(f"{axis}-longest", {**smallest, axis: min(end or _UNLIMITED, LONGEST)}, precise=False)
 
 
-def _sweep(graph: Graph, base: Mapping[str, int], vocabulary: int) -> Case:
-    length = min(_maximum(graph, "sequence", base) or _UNLIMITED, 101)
-    others = {name: min(size, 2) for name, size in base.items()}
-    rows = -(-vocabulary // length)
-    return Case("vocabulary", {**others, "batch": rows, "sequence": length}, precise=False, vocabulary=True)
+def _sweep(graph: Graph, base: Mapping[str, int], vocabulary: int) -> Iterator[Case]:
+    """Every id once."""
+    axes = graph.inputs["input_ids"]
+    axis = axes.get(max(axes, default=0), "")
+    if axes.get(0) == "batch" and axis not in ("", "batch"):
+        length = min(_maximum(graph, axis, base) or _UNLIMITED, 101)
+        others = {name: min(size, 2) for name, size in base.items()}
+        sizes = {**others, "batch": -(-vocabulary // length), axis: length}
+        yield Case("vocabulary", sizes, precise=False, vocabulary=True)
 
 
 def _maximum(graph: Graph, axis: str, sizes: Mapping[str, int]) -> int | None:

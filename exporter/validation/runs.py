@@ -106,13 +106,12 @@ def floors_of(graph: Graph, runs: Iterable[Run]) -> dict[str, Floor]:
     """
     runs = list(runs)
     factor = FACTOR if any(run.exact for run in runs) else 2 * FACTOR
-    relative, scale = dict.fromkeys(graph.outputs, 0.0), dict.fromkeys(graph.outputs, 0.0)
-    for run in runs:
-        for name in graph.outputs:
-            counts = counting(graph, run.arrays, name, run.eager[name].shape)
-            relative[name] = max(relative[name], _apart(graph, run, name) or 0.0)
-            scale[name] = max(scale[name], magnitude(run.eager[name], counts))
-    return {name: Floor(relative[name], factor=factor, scale=scale[name]) for name in graph.outputs}
+    floors = {}
+    for name in graph.outputs:
+        largest = max((_scale(graph, run, name) for run in runs), default=0.0)
+        apart = [_apart(graph, run, name, Floor(0.0, scale=largest)) or 0.0 for run in runs]
+        floors[name] = Floor(max(apart, default=0.0), factor=factor, scale=largest)
+    return floors
 
 
 def without_flips(graph: Graph, runs: Iterable[Run]) -> list[Run]:
@@ -122,7 +121,11 @@ def without_flips(graph: Graph, runs: Iterable[Run]) -> list[Run]:
     every fault if it were taken for the noise floor.
     """
     runs = list(runs)
-    apart = {run.case.name: [_apart(graph, run, name) or 0.0 for name in graph.outputs] for run in runs if run.exact}
+    apart = {
+        run.case.name: [_apart(graph, run, name, Floor(0.0)) or 0.0 for name in graph.outputs]
+        for run in runs
+        if run.exact
+    }
     usual = [statistics.median(values) for values in zip(*apart.values(), strict=True)]
     kept = []
     for run in runs:
@@ -157,7 +160,13 @@ def decides_otherwise(wide: CaseResult, cases: Iterable[CaseResult]) -> bool:
     )
 
 
-def _apart(graph: Graph, run: Run, name: str) -> float | None:
+def _scale(graph: Graph, run: Run, name: str) -> float:
+    """Largest value of an output."""
+    eager = run.eager[name]
+    return magnitude(eager, counting(graph, run.arrays, name, eager.shape))
+
+
+def _apart(graph: Graph, run: Run, name: str, floor: Floor) -> float | None:
     """Distance of float32 from float64 in units of the output's largest value; None where there is nothing to tell.
 
     Where there is no float64: from the same computed in other ways.
@@ -165,7 +174,7 @@ def _apart(graph: Graph, run: Run, name: str) -> float | None:
     eager = run.eager[name]
     others = run.equivalents if run.exact is None else (run.exact,)
     counts = counting(graph, run.arrays, name, eager.shape)
-    scale = magnitude(eager, counts)
+    scale = floor.unit(magnitude(eager, counts))
     if not others or not scale or eager.dtype.kind != "f":
         return None
     return max(distance(eager, other[name], counts) for other in others) / scale

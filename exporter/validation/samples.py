@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from exporter.architectures import Graph
+from exporter.architectures.sizes import decoder_config
 from exporter.inputs import make
 from exporter.manifest import SamplesError, read_samples
 from exporter.results import ExportError
@@ -105,7 +106,7 @@ class Preprocessing:
         for key, array in shaped.items():
             sizes |= {axis: array.shape[at] for at, axis in self.graph.inputs[key].items() if "+" not in axis}
         arrays = make(self.graph, sizes, self.config, "ones", self.seed) | shaped
-        ids, vocabulary = arrays.get("input_ids"), getattr(self.config, "vocab_size", None)
+        ids, vocabulary = arrays.get("input_ids"), getattr(decoder_config(self.config), "vocab_size", None)
         if ids is not None and vocabulary and ids.max(initial=0) >= vocabulary:
             raise ExportError("samples", f"the tokenizer gives the id {ids.max()}, the model knows {vocabulary} ids.")
         if "position_ids" in self.graph.inputs and "attention_mask" in shaped:

@@ -699,16 +699,3 @@ def input_nobody_reads(surgery: Surgery) -> bool:
     surgery.graph.node.insert(0, ones)
     surgery.graph.node.insert(0, like)
     return True
-
-
-@fault
-def weights_stored_twice(surgery: Surgery) -> bool:
-    """A tied table as it is and as a copy."""
-    tables = surgery.tables()
-    if not tables:
-        return False
-    tensor = next(each for each in surgery.graph.initializer if each.name == tables[0])
-    copy = numpy_helper.from_array(numpy_helper.to_array(tensor), "fault_copy")
-    surgery.graph.initializer.append(copy)
-    surgery.consumers(tables[0])[-1].input[0] = "fault_copy"
-    return True

@@ -95,12 +95,12 @@ def attention_sees_the_future(model: nn.Module) -> bool:
 
 
 @fault
-def epsilon_a_thousandfold(model: nn.Module) -> bool:
+def epsilon_of_every_norm(model: nn.Module) -> bool:
     changed = False
     for module in _norms(model):
         for name in ("eps", "variance_epsilon"):
             if isinstance(getattr(module, name, None), float):
-                setattr(module, name, getattr(module, name) * 1000)
+                setattr(module, name, max(getattr(module, name) * 10, 1e-5))
                 changed = True
     return changed
 
