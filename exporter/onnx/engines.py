@@ -2,8 +2,8 @@
 
 ``legacy`` records one run (``torch.onnx.export(dynamo=False)``): fast, any opset from 11 to 20, three times the nodes.
 ``dynamo`` captures the program (``dynamo=True``): slower, little memory, opset 18 and later, guards instead of silently
-baked branches. `torch.onnx.export` is called directly: ``transformers.exporters.OnnxExporter`` takes longer and loses the
-names of axes (`benchmarks/engines.py` measures them side by side).
+baked branches. `torch.onnx.export` is called directly: ``transformers.exporters.OnnxExporter`` takes longer and loses
+the names of axes (`benchmarks/engines.py` measures them side by side).
 """
 
 from __future__ import annotations
