@@ -36,6 +36,10 @@ class ReadyOnnxConfig(OnnxConfigWithPast):
         return self._described.part
 
     @property
+    def whole(self) -> Graph:
+        return self._described.whole
+
+    @property
     def ignored(self) -> tuple[str, ...]:
         return self._described.ignored
 
