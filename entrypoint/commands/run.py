@@ -6,6 +6,7 @@ from entrypoint import conversion, isolation, ownership
 from entrypoint.commands.selecting import select
 from entrypoint.exits import Exit
 from entrypoint.hub_models import HubModels, require_space
+from entrypoint.lending import lent
 from entrypoint.reports import Placed
 from entrypoint.settings import Settings
 from entrypoint.telling import Telling
@@ -44,7 +45,8 @@ def run(settings: Settings, tools: Tools) -> Exit:
         finished=None if settings.keep_cache else models.drop,
         logs=output if settings.run.debug else None,
     )
-    done = conversion.convert(selection.entries, tools.options(options), watch)
+    with lent(selection.entries, output, settings.run.workspace, tools.sandbox):
+        done = conversion.convert(selection.entries, tools.options(options), watch)
     placed = tuple(Placed(output, model) for model in done.report.models)
     telling = Telling(settings, tools, done.report, placed, selection.unchanged)
     if done.interrupted is not None:

@@ -76,6 +76,13 @@ def checkpoint(entered: Runner, make_checkpoint: Callable[[str, str], Path]) -> 
         (entered.workspace / "bert" / file.name).write_bytes(file.read_bytes())
 
 
+def close(workspace: Path) -> None:
+    """Leave a checkout as a strict umask of its owner does: for nobody else."""
+    for path in (workspace, *workspace.rglob("*")):
+        os.chown(path, *OWNER)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 def spying(runner: Runner, **plan: Any) -> None:
     """A manifest whose custom code looks around."""
     commands = [str(runner.folder / "commands" / name) for name in ("output", "summary")]
@@ -109,6 +116,7 @@ class TestAsTheFirstProcess:
         entered.event, entered.payload = "pull_request", pull_request()
         state.add_pull(7, "a" * 40)
         entered.manifest("{name: bert, model: ./bert, formats: [torchscript]}")
+        close(entered.workspace)
         process = started(quick="true")
         log, _ = process.communicate(timeout=240)
         assert process.returncode == 0, log
@@ -118,6 +126,8 @@ class TestAsTheFirstProcess:
         made = [entered.workspace / "export", *(entered.workspace / "export").rglob("*")]
         assert {(path.lstat().st_uid, path.lstat().st_gid) for path in made} == {OWNER}
         assert {path.stat().st_mode & 0o004 for path in made} == {0o004}
+        assert {path.lstat().st_gid for path in entered.workspace.rglob("*")} == {OWNER[1]}
+        assert (entered.workspace / "bert/model.safetensors").stat().st_mode & 0o777 == 0o600
         assert not any(secret in log for secret in (TOKEN, HUB_TOKEN, OTHER))
 
     def test_model_code_finds_no_token_and_no_way_out(self, entered, started):
