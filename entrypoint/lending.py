@@ -77,7 +77,7 @@ def _below(path: Path) -> Iterator[tuple[Path, int]]:
 
 @contextmanager
 def _lent_path(path: Path, rights: int, group: int) -> Iterator[None]:
-    facts = os.stat(path, follow_symlinks=False)
+    facts = path.lstat()
     mode = stat.S_IMODE(facts.st_mode)
     if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)) or mode & rights == rights:
         yield

@@ -138,9 +138,16 @@ def test_the_output_directory_can_be_reached(workspace, lend):
 
 def test_afterwards_all_is_as_it_was(workspace, lend):
     before = rights(workspace)
-    with pytest.raises(KeyboardInterrupt), lend():
-        assert rights(workspace) != before
-        raise KeyboardInterrupt
+    during = []
+
+    def interrupted() -> None:
+        with lend():
+            during.append(rights(workspace))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert during != [before]
     assert rights(workspace) == before
 
 
