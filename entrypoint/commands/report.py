@@ -15,8 +15,9 @@ __all__ = ["report"]
 def report(settings: Settings, tools: Tools) -> Exit:
     """Merge every report in `reports`, and tell how that went."""
     found, problems = find_reports(settings.reports or (settings.output_directory,))
-    for problem in problems:
-        tools.say(problem, "warning")
+    if problems:
+        # As one: the runner keeps ten warnings of a step.
+        tools.say("\n".join(problems), "warning")
     merged = merge(found, problems)
     ownership.own_folder(settings.output_directory, settings.run.workspace)
     return Telling(settings, tools, merged.report, merged.models).in_full()

@@ -1,4 +1,4 @@
-"""A report as annotations on the lines of the manifest, as few as the runner keeps."""
+"""A report as annotations on the lines of the manifest, few enough for the runner to keep them all."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -11,8 +11,9 @@ from exporter.results import Report, Status
 
 __all__ = ["PER_LEVEL", "annotations"]
 
-# The runner keeps ten of each level from a step and 4,096 characters of a message; more vanish without a word.
-PER_LEVEL = 10
+# The runner keeps ten of each level from a step and 4,096 characters of a message; more vanish without a word. Four are
+# for what the step has to say for itself: a comment, a release or an output that GitHub refused, a token left behind.
+PER_LEVEL = 6
 _MESSAGE = 4_000
 _REASON = 700
 _TITLE = 200
@@ -21,7 +22,7 @@ _Level = Literal["error", "warning"]
 
 
 def annotations(report: Report) -> list[Annotation]:
-    """One annotation for each model that needs attention, worst first, at most ten errors and ten warnings."""
+    """One annotation for each model that needs attention, worst first, at most `PER_LEVEL` errors and warnings."""
     by_model: dict[str, list[Row]] = {}
     for row in facts.rows(report):
         if not row.quiet and row.status is not Status.CANCELLED:  # an interrupted run is not the manifest's fault

@@ -69,6 +69,19 @@ class TestPullRequest:
         assert runner.outputs["failed"] == "1"
         assert runner.outputs["artifacts"] == "[]"
 
+    def test_the_runner_keeps_every_annotation(self, act, on_pull_request):
+        # Of each level ten; whatever is the eleventh vanishes.
+        runner = on_pull_request()
+        runner.models(**{f"bert-{number}": FAILING["minilm"] for number in range(12)})
+        runner.commit("all")
+        runner.git("config", "http.https://github.com/.extraheader", "AUTHORIZATION: basic eDpnaHNfam9i")
+        assert act(token="ghs_readonly", comment="true", fail_on="never") is Exit.GITHUB_REFUSED
+        errors = [line for line in runner.log.splitlines() if line.startswith("::error")]
+        assert len(errors) <= 10
+        assert "No comment was written" in errors[-1]
+        assert "and 7 more models" in errors[-2]
+        assert runner.log.count("::warning") <= 10
+
     def test_the_comment_is_written_anew_in_place(self, act, on_pull_request, state):
         runner = on_pull_request()
         runner.models(**FAILING)
@@ -414,6 +427,15 @@ class TestMatrix:
         (runner.folder / "temp/b/export-report.json").write_text("{}")
         assert act(command="report", reports=str(runner.folder / "temp")) is Exit.MODEL_FAILED
         assert "was left out" in comments(state)[0]
+
+    def test_many_damaged_reports_are_one_warning(self, act, on_pull_request):
+        runner = on_pull_request()
+        for number in range(20):
+            (runner.folder / f"temp/{number}").mkdir()
+            (runner.folder / f"temp/{number}/export-report.json").write_text("{}")
+        assert act(command="report", reports=str(runner.folder / "temp")) is Exit.MODEL_FAILED
+        assert runner.log.count("::warning") == 1
+        assert "10 more reports were left out" in runner.log
 
     def test_a_comment_is_what_the_command_is_for(self, act, on_pull_request):
         runner = on_pull_request()
