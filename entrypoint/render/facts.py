@@ -22,6 +22,7 @@ from exporter.results import (
     Report,
     Status,
     Tolerance,
+    Unchanged,
     Validation,
     combine,
 )
@@ -288,6 +289,14 @@ def _said(status: Status, report: Report) -> str:
     return "out of tolerance" if failed and numbers else "failed validation"
 
 
+def _before(unchanged: Sequence[Unchanged]) -> str:
+    """How many of the unchanged did not pass the last time, and of how many nobody knows."""
+    unknown = sum(entry.status is Status.UNVERIFIED and not entry.since for entry in unchanged)
+    bad = sum(entry.status is not Status.PASSED for entry in unchanged) - unknown
+    said = [f"{bad:,} of them not passing"] * bool(bad) + [f"{unknown:,} of them without a verdict"] * bool(unknown)
+    return f" ({', '.join(said)})" if said else ""
+
+
 def verdict(report: Report) -> Verdict:
     """The verdict in words: ``Model export: 1 of 3 models out of tolerance``."""
     total, unchanged = len(report.models), report.unchanged
@@ -306,8 +315,7 @@ def verdict(report: Report) -> Verdict:
         parts = ["no models"]
     if unchanged:
         parts.append(f"{len(unchanged):,} unchanged" if parts else f"{units.count(len(unchanged), 'model')} unchanged")
-        before = sum(entry.status is not Status.PASSED for entry in unchanged)
-        parts[-1] += f" ({before:,} of them not passing)" if before else ""
+        parts[-1] += _before(unchanged)
     wrong = sum(bool(wrong_sizes(row.result)) for row in rows(report))
     if wrong:
         parts.append(f"{units.count(wrong, 'artifact')} WRONG at other sizes")

@@ -107,6 +107,13 @@ def test_unchanged_entries_are_counted_with_their_last_verdict() -> None:
     only = facts.verdict(Report(status=P, unchanged=(good, bad)))
     assert only.text == "Model export: 2 models unchanged (1 of them not passing)"
     assert only.icon == "⚠️"
+    never = tuple(Unchanged(name=name, model="m", status=Status.UNVERIFIED) for name in "xyz")
+    assert facts.verdict(Report(status=P, unchanged=never)).text.endswith(
+        "3 models unchanged (3 of them without a verdict)"
+    )
+    assert facts.verdict(Report(status=P, unchanged=(bad, *never))).text.endswith(
+        "4 models unchanged (1 of them not passing, 3 of them without a verdict)"
+    )
     both = facts.verdict(Report(status=P, models=(model("c", P),), unchanged=(good,)))
     assert (both.icon, both.text) == ("✅", "Model export: 1 model passed, 1 unchanged")
 
