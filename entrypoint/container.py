@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import closing, redirect_stderr
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -56,6 +57,13 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _act(environment: dict[str, str]) -> Exit:
     # Only now: what isn't imported can't delay the handlers.
+    from entrypoint.workflow import ForeignStream
+
+    with closing(ForeignStream(sys.stderr)) as warnings, redirect_stderr(warnings):
+        return _run(environment)
+
+
+def _run(environment: dict[str, str]) -> Exit:
     from entrypoint.git import Git
     from entrypoint.main import action
     from entrypoint.tools import Tools

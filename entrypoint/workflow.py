@@ -7,8 +7,10 @@ the older ``##[name]`` anywhere in a line. It splits lines at a lone carriage re
 
 from __future__ import annotations
 
+import io
 import re
 import secrets
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,13 +26,13 @@ __all__ = [
     "SUMMARY_BYTES",
     "Annotation",
     "FileCommandError",
+    "ForeignStream",
     "ForeignText",
     "annotate",
     "command",
     "fenced",
     "group",
     "grouped",
-    "mask",
     "write_outputs",
     "write_summary",
 ]
@@ -102,12 +104,6 @@ def grouped(stream: TextIO, title: str) -> Iterator[None]:
         print(END_GROUP, file=stream, flush=True)
 
 
-def mask(secret: str) -> list[str]:
-    """The commands that make the runner hide a secret: as a whole, and each of its lines, as logs go line by line."""
-    parts = dict.fromkeys([secret, *secret.splitlines()])
-    return [command("add-mask", part) for part in parts if part.strip()]
-
-
 class ForeignText:
     """Writes text of others to a log, line by line, so that no line of it is a command.
 
@@ -136,6 +132,42 @@ class ForeignText:
     def _print(self, line: str) -> None:
         states = [state for state in line.split("\r") if state]
         print(log_line(states[-1] if states else ""), file=self._stream)
+
+
+class ForeignStream(io.TextIOBase):
+    """A stream for libraries to write their warnings to; what they got from a server is in some of them.
+
+    There is no fence around it: it takes what comes at any time, and commands of ours must not wait.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._text = ForeignText(stream)
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Write what is complete; an unfinished line waits."""
+        with self._lock:
+            self._text.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what is complete."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """The descriptor of the stream behind."""
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        """Write an unfinished line; the stream behind stays open."""
+        with self._lock:
+            self._text.close()
+        self.flush()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from entrypoint.exits import Exit
 if (HUB := str(Path(__file__).parents[1] / "exporter/hub")) not in sys.path:
     sys.path.insert(0, HUB)
 
-from hub_server import HubServer
+from hub_server import Fault, HubServer
 
 FILES = {"config.json": b'{"model_type": "nothing-we-know"}', "model.safetensors": bytes(5000)}
 
@@ -78,6 +78,17 @@ def test_downloads_stay_or_go_model_by_model(entered, run, hub, keep):
     assert len(fetched) <= 1
     if os.geteuid() == 0:
         assert {path.lstat().st_uid for path in (entered.folder / "home").rglob("*")} == {1001}
+
+
+def test_what_the_hub_warns_of_is_no_command(entered, run, hub):
+    # Libraries log what servers send, in the process that holds the tokens.
+    for number, attack in enumerate(("::set-output name=passed::9", "now ##[add-mask]passed", "::add-mask::passed")):
+        warning = {"X-HF-Warning": f"{number}; {attack}"}
+        hub.faults.append(Fault("/api/models/org/one", 404, warning, times=1))
+    entered.manifest("{name: one, model: org/one}")
+    _, log = run()
+    assert "name=passed" in log
+    assert not [line for line in log.splitlines() if line.startswith(("::set-output", "::add-mask")) or "##[" in line]
 
 
 @pytest.fixture
