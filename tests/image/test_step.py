@@ -60,9 +60,9 @@ raise RuntimeError(f"I am user {os.getuid()}, saw the first process: {first}, an
 
 def copy_model(source: Path, step) -> None:
     model = shutil.copytree(source, step.workspace / "model")
-    # As a checkout leaves it: pytest's folders and the weights that were saved are for one user only.
+    # As a strict umask leaves it, and some libraries' saving always: for one user only, who is not that of model code.
     for path in (model, *model.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 @pytest.mark.timeout(300)
@@ -92,6 +92,7 @@ def test_a_pull_request_gets_its_verdict_everywhere(pull_request, make_checkpoin
     assert report["status"] == "passed"
     assert (step.workspace / "export/tiny/onnx/model.onnx").is_file()
     assert step.owners == {(step.workspace.stat().st_uid, step.workspace.stat().st_gid)}
+    assert {path.stat().st_mode & 0o777 for path in (step.workspace / "model").iterdir()} == {0o600}
     assert not list(step.workspace.rglob("__pycache__"))
     for secret in ("ghs_job", "hf_secret", "runtime-token"):
         assert secret not in step.log
