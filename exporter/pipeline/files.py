@@ -81,8 +81,10 @@ def remove_tree(folder: Path) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that a reader sees the old one or the whole new one, also after a crash; one writer at a time."""
     draft = path.with_name(f".{path.name}.draft")
+    # What is there is of a run that died, or a link that somebody laid out for us.
+    draft.unlink(missing_ok=True)
     try:
-        with draft.open("w", encoding="utf-8") as file:
+        with draft.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -58,6 +58,7 @@ def open_workspace(directory: Path) -> Iterator[Workspace]:
     """
     directory = directory.absolute()
     own = directory / _OWN_FOLDER
+    _refuse_link(own)
     try:
         make_folder(own)
         lock = FileLock(own / "lock")
@@ -179,6 +180,7 @@ class Workspace:
         path = self.directory / name / folder
         if path.parent.parent != self.directory or path.parent.name in ("", "..", _OWN_FOLDER):
             raise ExportError("output-directory", f"{name!r} is no name for a folder.")
+        _refuse_link(path.parent)
         return path
 
     def _replace(self, staged: Path, name: str, folder: str, cancelled: threading.Event) -> tuple[SavedFile, ...]:
@@ -286,6 +288,16 @@ class Workspace:
 
     def _write_inventory(self) -> None:
         write_atomically(self._own / _INVENTORY_FILE, json.dumps(self._inventory, indent=1, sort_keys=True) + "\n")
+
+
+def _refuse_link(folder: Path) -> None:
+    """A repository may bring an output directory of its own; what we write stays in it."""
+    if folder.is_symlink():
+        raise ExportError(
+            "output-directory",
+            f"{folder} is a link, and a folder belongs there.",
+            "Remove it, or choose another output directory.",
+        )
 
 
 def _key(name: str, folder: str) -> str:

@@ -234,6 +234,18 @@ class TestOtherEvents:
         assert "::warning" in runner.log
         assert "persist-credentials: false" in runner.log
 
+    @pytest.mark.parametrize("link", ["minilm", ".export-action", ".export-report.json.draft", ".export-report.md.draft"])
+    def test_a_link_in_a_committed_output_directory_leads_nowhere(self, act, runner, link):
+        runner.models(**PASSING)
+        elsewhere = runner.folder / "temp/elsewhere"
+        elsewhere.mkdir()
+        (runner.workspace / "export").mkdir()
+        (runner.workspace / "export" / link).symlink_to(elsewhere / "file" if link.endswith("draft") else elsewhere)
+        code = act()
+        assert code is not Exit.BUG
+        assert list(elsewhere.iterdir()) == []
+        assert "is a link, and a folder belongs there" in runner.summary or code is Exit.OK
+
     def test_a_debug_log_has_what_workers_printed_and_no_command_of_theirs(self, act, runner):
         runner.models(**PASSING)
         runner.variables["RUNNER_DEBUG"] = "1"

@@ -15,7 +15,7 @@ import pytest
 
 from exporter.pipeline.files import remove_tree
 from exporter.pipeline.workspace import Workspace, open_workspace
-from exporter.results import ExportError
+from exporter.results import ExportError, Report, Status
 
 GO_ON = threading.Event()
 
@@ -105,6 +105,29 @@ def test_a_place_that_is_no_folder_is_not_touched(workspace: Workspace, out: Pat
 def test_a_name_never_leads_elsewhere(workspace: Workspace, name: str) -> None:
     with pytest.raises(ExportError, match="is no name for a folder"):
         workspace.place(make(workspace, model="1"), name, "onnx", GO_ON)
+
+
+@pytest.mark.parametrize("name", ["x", ".export-action"])
+def test_folders_that_are_links_are_refused(out: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    out.mkdir()
+    (out / name).symlink_to(tmp_path / "elsewhere")
+
+    def run() -> None:
+        with open_workspace(out) as workspace:
+            workspace.start_log("x")
+
+    with pytest.raises(ExportError, match=f"out/{name} is a link, and a folder belongs there"):
+        run()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_draft_that_is_a_link_is_not_followed(workspace: Workspace, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("kept")
+    (out / ".export-report.json.draft").symlink_to(tmp_path / "elsewhere")
+    workspace.write_report(Report(status=Status.PASSED, models=()))
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+    assert (out / "export-report.json").is_file()
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "link to a folder"])
