@@ -234,7 +234,9 @@ class TestOtherEvents:
         assert "::warning" in runner.log
         assert "persist-credentials: false" in runner.log
 
-    @pytest.mark.parametrize("link", ["minilm", ".export-action", ".export-report.json.draft", ".export-report.md.draft"])
+    @pytest.mark.parametrize(
+        "link", ["minilm", ".export-action", ".export-report.json.draft", ".export-report.md.draft"]
+    )
     def test_a_link_in_a_committed_output_directory_leads_nowhere(self, act, runner, link):
         runner.models(**PASSING)
         elsewhere = runner.folder / "temp/elsewhere"
