@@ -73,6 +73,11 @@ class Place:
         """What people call the baseline; empty without one."""
         return self.baseline.label if self.baseline else ""
 
+    @property
+    def baseline_url(self) -> str:
+        """Page of the baseline; empty without one."""
+        return self.baseline.url if self.baseline else ""
+
 
 def look_up(settings: Settings, tools: Tools) -> Place:
     """The place of what this run reports; what can't be found is said in the log."""
@@ -234,7 +239,7 @@ class Telling:
             run_url=place.run_url,
             run_label=place.run_label,
             artifacts_url=f"{place.run_url}#artifacts" if place.run_url else "",
-            baseline=render.Baseline.of(compared, place.label) if compared else None,
+            baseline=render.Baseline.of(compared, place.label, place.baseline_url) if compared else None,
             notes=tuple(self._notes),
         )
 

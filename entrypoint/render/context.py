@@ -17,16 +17,18 @@ class Baseline:
     Attributes:
         label: What it is, for people: ``main@def5678``, ``release v1.2.0``.
         sizes: Bytes of an artifact by name of the model and format.
+        url: Page of the run or release; empty where there is none.
     """
 
     label: str
     sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    url: str = ""
 
     @classmethod
-    def of(cls, report: Report, label: str) -> Baseline:
+    def of(cls, report: Report, label: str, url: str = "") -> Baseline:
         """The sizes that `report` holds."""
         sizes = {(model.name, result.format): result.bytes for model in report.models for result in model.formats}
-        return cls(label, sizes)
+        return cls(label, sizes, url)
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ class _Page:
         if context.baseline is None:
             parts.append("no baseline to compare sizes with")
         else:
-            parts.append(f"sizes compared with {code(context.baseline.label)}")
+            parts.append(f"sizes compared with {link(code(context.baseline.label), context.baseline.url)}")
         if self._report.seconds:
             parts.append(f"took {units.seconds(self._report.seconds)}")
         return f"<sub>{' · '.join(parts)}</sub>"

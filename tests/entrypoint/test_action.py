@@ -111,7 +111,7 @@ class TestPullRequest:
         runner.models(**PASSING)
         state.add_artifact("export-report", uploaded(baseline(minilm=Status.PASSED)), commit="d" * 40)
         assert act() is Exit.OK
-        assert "sizes compared with `main@ddddddd`" in comments(state)[0]
+        assert "sizes compared with [`main@ddddddd`](https://github.test/org/models/actions/runs/" in comments(state)[0]
 
     def test_no_comment_on_demand(self, act, on_pull_request, state):
         on_pull_request().models(**PASSING)
