@@ -36,7 +36,14 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 
 DEFAULT = Tolerance(atol=1e-5, rtol=1e-4, source="default")
 MEASURED = Tolerance(atol=9.6e-6, rtol=1e-4, source="measured", floor=1.2e-6, factor=8)
-VERSIONS = {"export-action": "1.0.0", "python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0", "onnx": "1.23.2", "onnxruntime": "1.31.1"}
+VERSIONS = {
+    "export-action": "1.0.0",
+    "python": "3.11.2",
+    "torch": "2.13.0",
+    "transformers": "5.23.0",
+    "onnx": "1.23.2",
+    "onnxruntime": "1.31.1",
+}
 RUN = "https://github.com/octo-org/models/actions/runs/1234567890"
 BASE = "main@def5678"
 BASE_RUN = "https://github.com/octo-org/models/actions/runs/1234500000"
