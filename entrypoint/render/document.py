@@ -171,7 +171,7 @@ class _Page:
     def _cells(self, row: Row) -> list[str]:
         size = row.result.bytes if row.result else 0
         cells = [
-            _status(row),
+            self._status(row),
             self._model(row.model),
             prose(facts.format_label(row.result)) if row.result else units.NOTHING,
             self._worst(row.worst),
@@ -184,6 +184,12 @@ class _Page:
             before = baseline.sizes.get((row.model.name, row.result.format)) if row.result else None
             cells.insert(6, self._unbroken(units.change(size, before)))
         return cells
+
+    def _status(self, row: Row) -> str:
+        words = self._unbroken(f"{_icon(row)} ") + facts.status_words(row)
+        if row.problem is not None and row.problem.kind not in ("", row.status.value):
+            words += f": {prose(row.problem.kind, 60)}"
+        return words + (", **WRONG** at other sizes" if facts.wrong_sizes(row.result) else "")
 
     def _unbroken(self, text: str) -> str:
         return text.replace(" ", self._layout.space)
@@ -246,7 +252,7 @@ class _Page:
             return ""
         cells = [
             [
-                f"{ICONS[entry.status]} {entry.status.value}",
+                self._unbroken(f"{ICONS[entry.status]} {entry.status.value}"),
                 self._named(entry.name, entry.model),
                 code(entry.since) if entry.since else units.NOTHING,
             ]
@@ -307,13 +313,6 @@ def _fold(title: str, body: str) -> str:
 
 def _icon(row: Row) -> str:
     return ICONS[row.status] if row.quiet or row.status is not Status.PASSED else ICONS[Status.UNVERIFIED]
-
-
-def _status(row: Row) -> str:
-    words = f"{_icon(row)} {facts.status_words(row)}"
-    if row.problem is not None and row.problem.kind not in ("", row.status.value):
-        words += f": {prose(row.problem.kind, 60)}"
-    return words + (", **WRONG** at other sizes" if facts.wrong_sizes(row.result) else "")
 
 
 def _commands(row: Row) -> list[str]:

@@ -128,7 +128,7 @@ def test_one_more_and_details_of_what_passed_go_first(
     assert "Too long to show here: details of what passed." in shown
     assert "Details of what passed" not in shown
     assert shown.count("<details>") == len(at_limit.models) - 3
-    assert shown.count("| ✅ passed |") == 3
+    assert shown.count("| ✅\u00a0passed |") == 3
 
 
 @pytest.mark.parametrize(("draw", "limit", "measure"), FACES)
@@ -180,7 +180,7 @@ def test_stages_come_in_their_order() -> None:
         assert len(shown) <= limit
         passing_details = int("Details of what passed" in shown)
         failing_details = shown.count("<summary>❌")
-        seen.append((passing_details, shown.count("✅ passed |"), failing_details))
+        seen.append((passing_details, shown.count("✅\u00a0passed |"), failing_details))
     stages = list(dict.fromkeys(seen))
     assert stages[:5] == [(1, 30, 6), (0, 30, 6), (0, 30, 5), (0, 30, 4), (0, 30, 3)]
     # Without the rows of what passed there is room for all details again, until that is too much, too.
@@ -191,7 +191,7 @@ def test_stages_come_in_their_order() -> None:
 def test_rows_of_failures_are_the_last_to_go() -> None:
     full = report(40, 400)
     shown = render.comment(full, PLACE, limit=Limit(3_000))
-    rows = len(re.findall(r"^\| ❌ failed \|", shown, re.MULTILINE))
+    rows = len(re.findall(r"^\| ❌\u00a0failed \|", shown, re.MULTILINE))
     assert 5 < rows < 40
     assert f"{40 - rows} of 40 rows that did not pass" in shown
     assert "400 artifacts that passed" in shown
@@ -210,8 +210,8 @@ def test_more_room_never_shows_less(failed: int, passed: int, room: float, more:
     small, large = (render.comment(full, PLACE, limit=Limit(number)) for number in (limit, limit + more))
     assert len(small) <= limit
     assert small.startswith(render.marker("k") + "\n### ")
-    assert small.count("| ❌ failed | `octo-org/") <= large.count("| ❌ failed | `octo-org/")
-    assert small.count("| ✅ passed | `octo-org/") <= large.count("| ✅ passed | `octo-org/")
+    assert small.count("| ❌\u00a0failed | `octo-org/") <= large.count("| ❌\u00a0failed | `octo-org/")
+    assert small.count("| ✅\u00a0passed | `octo-org/") <= large.count("| ✅\u00a0passed | `octo-org/")
     for line in small.splitlines():
         if line.startswith("|"):
             assert line.endswith("|")
