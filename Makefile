@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE = 1
 # ONNX Runtime reports model and graph names to its makers unless told not to.
 export ORT_DISABLE_TELEMETRY = 1
 
-.PHONY: help demo test matrix lint lint-actions format coverage image image-test clients-test clean
+.PHONY: help demo test matrix lint lint-actions format coverage image image-test clients-test bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -54,6 +54,21 @@ matrix: $(INSTALLED) ## Export and judge every pair of model type and feature
 clients-test: $(INSTALLED) .venv-clients/.installed ## Load exported folders in optimum and transformers.js
 	CLIENTS_PYTHON=$(CURDIR)/.venv-clients/bin/python CLIENTS_REQUIRED=1 $(BIN)/pytest -m clients tests/clients
 
+.venv-peers/.installed: scripts/peers-setup benchmarks/requirements-transformers-onnx.txt benchmarks/requirements-optimum-onnx.txt
+	TORCH_INDEX=$(TORCH_INDEX) PYTHON=$(PYTHON) scripts/peers-setup
+	@touch $@
+
+# Pictures come last: they need chromium.
+bench: $(DEMO_MODEL)/config.json .venv-peers/.installed ## Measure engines, validators and times, plant every fault everywhere (hours)
+	$(BIN)/python benchmarks/engines.py $(DEMO_MODEL) > benchmarks/results/engines.md
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.table
+	$(BIN)/python -m benchmarks.validation_time
+	$(BIN)/pytest -n 2 --dist worksteal tests/validation/test_healthy.py
+	$(BIN)/pytest -n 2 --dist worksteal -m slow --timeout 1800 tests/validation
+	@echo 'Results are in benchmarks/results and in the table of docs/validation.md; pictures go to docs/assets.'
+	$(BIN)/python scripts/pictures.py
+
 lint: $(INSTALLED) ## Check style, types and walls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -84,4 +99,4 @@ coverage: $(DEMO_MODEL)/config.json ## Run the tests and measure what they reach
 	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term
 
 clean: ## Forget everything that was made
-	rm -rf $(VENV) .venv-lint .venv-clients tests/clients/node_modules tests/entrypoint/github/node_modules scripts/lint/node_modules $(DEMO_MODEL) export build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lint .venv-clients .venv-peers tests/clients/node_modules tests/entrypoint/github/node_modules scripts/lint/node_modules $(DEMO_MODEL) export build .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

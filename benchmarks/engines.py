@@ -1,6 +1,6 @@
 """Measure the ways from a checkpoint to an ONNX file, each in a fresh process, in turn.
 
-    python benchmarks/engines.py examples/minilm/model [FOLDER...]  > benchmarks/engines.md
+    python benchmarks/engines.py examples/minilm/model [FOLDER...]  > benchmarks/results/engines.md
 
 ``hf`` is ``transformers.exporters.OnnxExporter``, measured beside our two engines to say why it is none of them.
 Machines are noisy: read the ratios.
