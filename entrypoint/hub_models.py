@@ -80,18 +80,19 @@ class HubModels:
             remove_tree(repository)
 
 
-def require_space(entries: Sequence[Entry], models: HubModels, output: Path, keep_cache: bool) -> None:
+def require_space(entries: Sequence[Entry], models: HubModels, output: Path, at_once: int | None) -> None:
     """Refuse a run that can't fit on the disk, before it has fetched gigabytes.
 
     Args:
         output: The output directory, which exists.
-        keep_cache: Whether what is fetched stays when its model is done.
+        at_once: Downloads that are on the disk at the same time, when each goes as its model is done; None: all stay.
 
     Raises:
         ExportError: What is needed, what there is, and where (kind ``disk-full``).
     """
-    downloads = {entry.model: models.missing_bytes(entry) for entry in entries if entry.checkpoint is None}
-    fetched = sum(downloads.values()) if keep_cache else max(downloads.values(), default=0)
+    remote = {(entry.model, entry.revision): entry for entry in entries if entry.checkpoint is None}
+    downloads = sorted((models.missing_bytes(entry) for entry in remote.values()), reverse=True)
+    fetched = sum(downloads[:at_once])
     written = sum(_artifact_bytes(entry, models) for entry in entries)
     cache = _existing(hub_cache(os.environ))
     needs: dict[int, tuple[Path, int, list[str]]] = {}
@@ -106,7 +107,7 @@ def require_space(entries: Sequence[Entry], models: HubModels, output: Path, kee
                 "disk-full",
                 f"This run takes about {_gb(need + _RESERVE)} on the disk of {folder.resolve()} ({', '.join(parts)}), "
                 f"and {_gb(free)} are free.",
-                _hint(keep_cache and len(downloads) > 1),
+                _hint(at_once is None and len(downloads) > 1),
             )
 
 

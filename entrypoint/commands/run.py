@@ -29,7 +29,7 @@ def run(settings: Settings, tools: Tools) -> Exit:
     output = settings.output_directory
     ownership.own_folder(output, settings.run.workspace)
     models = HubModels(selection.entries, settings.hf_token)
-    require_space(selection.entries, models, output, settings.keep_cache)
+    require_space(selection.entries, models, output, at_once=None if settings.keep_cache else settings.jobs)
     options = RunOptions(
         output_directory=output,
         jobs=settings.jobs,

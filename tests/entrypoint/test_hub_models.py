@@ -14,6 +14,9 @@ from runner_like import Runner, pull_request, start
 
 from entrypoint import reports
 from entrypoint.exits import Exit
+from entrypoint.hub_models import HubModels, require_space
+from exporter import manifest
+from exporter.results import ExportError
 
 if (HUB := str(Path(__file__).parents[1] / "exporter/hub")) not in sys.path:
     sys.path.insert(0, HUB)
@@ -113,6 +116,33 @@ def test_a_run_that_can_not_fit_does_not_start(act, runner, small_disk):
     assert "0.0 GB are free" in runner.log
     assert "`command: plan`" in runner.log
     assert not (small_disk / "export-report.json").exists()
+
+
+class Sized(HubModels):
+    """Models whose names say how many terabytes they have."""
+
+    def missing_bytes(self, entry):
+        return int(float(entry.model.partition("/")[2]) * 1e12)
+
+    def all_bytes(self, entry):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("at_once", "terabytes", "hinted"),
+    [(None, 1000 + 2000 + 2000 + 4000, True), (1, 4000, False), (2, 4000 + 2000, False), (9, 9000, False)],
+)
+def test_what_is_on_the_disk_at_the_same_time_must_fit(tmp_path, at_once, terabytes, hinted):
+    names = {"a": "org/1000", "b": "org/2000", "again": "org/2000", "c": "org/4000"}
+    lines = [f"  - {{name: {name}, model: {model}}}" for name, model in names.items()]
+    # Another revision of a model is another download.
+    lines.append("  - {name: older, model: org/2000, revision: v1}")
+    (tmp_path / "export.yml").write_text("\n".join(["version: 1", "models:", *lines]) + "\n")
+    entries = manifest.load([tmp_path / "export.yml"]).entries
+    with pytest.raises(ExportError) as caught:
+        require_space(entries, Sized(entries, ""), tmp_path, at_once)
+    assert f"({terabytes * 1000}.0 GB of downloads)" in caught.value.problem.message
+    assert ("keep-cache: false" in caught.value.problem.hint) == hinted
 
 
 def test_a_full_disk_is_named_and_the_verdict_told(act, runner, small_disk):
