@@ -33,11 +33,12 @@ RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --constraint constraints.
  && useradd --uid 65530 --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin worker
 
 FROM ${BASE_IMAGE}
-# `only-changed` asks git what a pull request changes.
+# `only-changed` asks git what a pull request changes. The base's own pip has nothing to do here.
 # hadolint ignore=DL3008
 RUN apt-get update --quiet --quiet \
  && apt-get install --quiet --quiet --yes --no-install-recommends git \
- && rm -rf /var/lib/apt/lists/*
+ && rm -rf /var/lib/apt/lists/* /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
+ && for tool in pip setuptools wheel; do rm -rf /usr/local/lib/python3*/site-packages/"${tool}"*; done
 COPY --from=build /etc/passwd /etc/group /etc/
 COPY --from=build /opt/venv /opt/venv
 # ONNX Runtime reports model and graph names to its makers unless told not to.
