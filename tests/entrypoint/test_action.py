@@ -11,7 +11,7 @@ import pytest
 from runner_like import pull_request
 
 from entrypoint.exits import Exit
-from exporter.results import ModelResult, Report, Status
+from exporter.results import FormatResult, ModelResult, Report, SavedFile, Status
 
 PASSING = {"minilm": {}}
 FAILING = {"minilm": {"validate legacy": "fail", "validate dynamo": "fail", "validate torchscript": "fail"}}
@@ -441,6 +441,20 @@ class TestMatrix:
         (runner.folder / "temp/b/export-report.json").write_text("{}")
         assert act(command="report", reports=str(runner.folder / "temp")) is Exit.MODEL_FAILED
         assert "was left out" in comments(state)[0]
+
+    def test_outputs_that_github_would_not_take_cost_no_verdict(self, act, on_pull_request, state):
+        runner = on_pull_request()
+        file = SavedFile(path="onnx/model.onnx", bytes=1, sha256="0" * 64)
+        onnx = FormatResult(format="onnx", status=Status.PASSED, files=(file,))
+        names = [f"{number:04d}" + "x" * 120 for number in range(2000)]
+        models = tuple(ModelResult(name=name, model="m", status=Status.PASSED, formats=(onnx,)) for name in names)
+        (runner.folder / "temp/export-report.json").write_text(Report(status=Status.PASSED, models=models).to_json())
+        assert act(command="report", reports=str(runner.folder / "temp")) is Exit.OK
+        assert runner.outputs["artifacts"] == ""
+        assert runner.outputs["passed"] == "2000"
+        assert "::warning title=Model export::The output `artifacts` is empty" in runner.log
+        assert "all 2,000 models passed" in runner.summary
+        assert "all 2,000 models passed" in comments(state)[0]
 
     def test_many_damaged_reports_are_one_warning(self, act, on_pull_request):
         runner = on_pull_request()
