@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from entrypoint.github.client import Client
 from entrypoint.github.errors import ApiError, MissingError, RefusedError
-from exporter.results import ExportError, Report, ReportError, read_report
+from exporter.results import ExportError, Report, ReportError, Status, read_report
 
 __all__ = ["REPORT_NAME", "Baseline", "find_baseline"]
 
@@ -103,7 +103,8 @@ def _from_artifacts(client: Client, name: str, branch: str, except_run: int) -> 
     default, page = client.ask("read the repository", lambda: (repository.default_branch, repository.html_url))
     branch = branch or default
     candidates = [found for found in _artifacts(client, name, branch) if found.run != except_run]
-    notes = []
+    notes: list[str] = []
+    interrupted: Baseline | None = None
     for artifact in candidates[:_MOST_TRIED]:
         try:
             reports = _reports(_downloaded(client, artifact))
@@ -111,12 +112,23 @@ def _from_artifacts(client: Client, name: str, branch: str, except_run: int) -> 
             notes.append(f"The artifact {name} of run {artifact.run} was left out: {error.problem.message}")
             continue
         label = f"{branch}@{artifact.commit[:7]}"
-        return Baseline(
-            "artifact", reports, label, artifact.commit, f"{page}/actions/runs/{artifact.run}", tuple(notes)
-        )
+        found = Baseline("artifact", reports, label, artifact.commit, f"{page}/actions/runs/{artifact.run}")
+        if _is_whole(reports):
+            return replace(found, notes=tuple(notes))
+        notes.append(f"Run {artifact.run} was interrupted before it had a verdict for every model.")
+        interrupted = interrupted or found
+    if interrupted is not None:
+        return replace(interrupted, notes=tuple(notes))
     if not candidates:
         notes.append(f"No run on {branch} left an artifact named {name}.")
     return Baseline("none", notes=tuple(notes))
+
+
+def _is_whole(reports: tuple[Report, ...]) -> bool:
+    """Whether every model was reached, in one report or another: the plan of a matrix names those that no job did."""
+    models = [model for report in reports for model in report.models]
+    reached = {model.name for model in models if model.status is not Status.CANCELLED}
+    return all(model.name in reached for model in models)
 
 
 def _artifacts(client: Client, name: str, branch: str) -> list[_Artifact]:

@@ -11,7 +11,7 @@ import pytest
 
 from entrypoint.github import artifacts
 from entrypoint.github.artifacts import REPORT_NAME, find_baseline
-from exporter.results import Report, Status
+from exporter.results import ModelResult, Report, Status
 
 NAME = "export-report"
 
@@ -38,6 +38,34 @@ def test_the_default_branch_gives_the_baseline(client, state):
     assert found.commit == "def5678" + "0" * 33
     assert found.url == "https://github.test/org/models/actions/runs/11"
     assert found.notes == ()
+
+
+def reached(commit, **statuses):
+    models = tuple(ModelResult(name=name, model=name, status=status) for name, status in statuses.items())
+    return Report(status=Status.PASSED, commit=commit, models=models).to_json()
+
+
+def test_a_run_that_was_interrupted_gives_way_to_one_that_was_not(client, state):
+    whole = reached("1" * 40, bert=Status.PASSED, vit=Status.FAILED)
+    state.add_artifact(NAME, packed(whole), run=10, commit="1" * 40)
+    state.add_artifact(NAME, packed(reached("2" * 40, bert=Status.PASSED, vit=Status.CANCELLED)), run=11)
+    found = find_baseline(client, NAME)
+    assert found.commit == "1" * 40
+    assert found.notes == ("Run 11 was interrupted before it had a verdict for every model.",)
+
+
+def test_and_serves_where_there_is_no_other(client, state):
+    for run in (10, 11):
+        state.add_artifact(NAME, packed(reached("2" * 40, bert=Status.CANCELLED)), run=run, commit=f"{run:040d}")
+    assert find_baseline(client, NAME).commit == f"{11:040d}"
+
+
+def test_a_plan_beside_the_reports_of_its_jobs_is_no_interruption(client, state):
+    plan = reached("1" * 40, bert=Status.CANCELLED, vit=Status.CANCELLED)
+    jobs = [reached("1" * 40, bert=Status.PASSED), reached("1" * 40, vit=Status.PASSED)]
+    names = [f"{folder}/{REPORT_NAME}" for folder in "abc"]
+    state.add_artifact(NAME, packed(plan, *jobs, names=names), run=10)
+    assert find_baseline(client, NAME).notes == ()
 
 
 def test_another_branch_can_be_asked_for(client, state):
