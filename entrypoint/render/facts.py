@@ -306,7 +306,8 @@ def verdict(report: Report) -> Verdict:
     parts = [f"{number:,} {_said(kind, report)}" for kind, number in bad]
     if bad:
         kind, number = bad[0]
-        parts[0] = f"{number:,} of {units.count(total, 'model')} {_said(kind, report)}"
+        of_all = f"{number:,} of {units.count(total, 'model')}" if total > 1 else "1 model"
+        parts[0] = f"{of_all} {_said(kind, report)}"
     elif status is not Status.PASSED:
         parts = [f"{status.value} after {units.count(total, 'model')}"]
     elif total:

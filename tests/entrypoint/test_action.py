@@ -65,7 +65,7 @@ class TestPullRequest:
         runner.models(**FAILING)
         assert act() is Exit.MODEL_FAILED
         assert "::error file=export.yml,line=4,col=5,title=minilm%3A failed::" in runner.log
-        assert "### ❌ Model export: 1 of 1 model failed validation" in comments(state)[0]
+        assert "### ❌ Model export: 1 model failed validation" in comments(state)[0]
         assert runner.outputs["failed"] == "1"
         assert runner.outputs["artifacts"] == "[]"
 

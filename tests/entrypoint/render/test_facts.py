@@ -69,7 +69,7 @@ def row(validation: Validation) -> facts.Row:
         ([P, P], "✅", "both models passed"),
         ([P] * 1200, "✅", "all 1,200 models passed"),
         ([P, F, P], "❌", "1 of 3 models out of tolerance"),
-        ([F], "❌", "1 of 1 model out of tolerance"),
+        ([F], "❌", "1 model out of tolerance"),
         ([E, F, P], "❌", "1 of 3 models out of tolerance, 1 could not be exported"),
         ([E, U, C], "❌", "1 of 3 models could not be exported, 1 unverified, 1 cancelled"),
         ([U, P], "⚠️", "1 of 2 models unverified"),
@@ -87,7 +87,7 @@ def test_verdict(statuses: list[Status], icon: str, said: str) -> None:
 
 def test_a_failure_that_is_not_about_values_is_called_differently() -> None:
     bad = Validation(status=F, checks=(Check(name="output names", status=F, message="'b' is missing"),))
-    assert facts.verdict(report(model("a", F, bad))).text == "Model export: 1 of 1 model failed validation"
+    assert facts.verdict(report(model("a", F, bad))).text == "Model export: 1 model failed validation"
 
 
 def test_wrong_at_other_sizes_is_in_the_verdict() -> None:
