@@ -95,6 +95,13 @@ class _Weight:
         """The shape in PyTorch's order."""
         return tuple(self.data.shape[axis] for axis in self.axes)
 
+    @property
+    def borrower(self) -> str:
+        """The layer that lists this weight though it is another's (a head that uses the embeddings); else empty."""
+        layer, _, path = self.path.partition("/")
+        layer = layer.rpartition("___")[2]
+        return layer if path.count("/") > 1 and path.split("/")[1] != layer else ""
+
     def __str__(self) -> str:
         return f"{_short(self.path)} {tuple(self.data.shape)} of {self.data.dtype}"
 
@@ -322,7 +329,7 @@ def _fill(model: PreTrainedModel, homes: _Homes, placed: Sequence[_Placed]) -> l
     sources = set(model.all_tied_weights_keys.values())
     filled: dict[int, _Placed] = {}
     untied = []
-    for weight, home in sorted(placed, key=lambda pair: pair[1] not in sources):
+    for weight, home in sorted(placed, key=lambda pair: (pair[1] not in sources, pair[0].borrower)):
         tensor = homes.tensors[home]
         values = _read(weight, tensor)
         earlier, at = filled.setdefault(id(tensor), (weight, home))
@@ -331,9 +338,11 @@ def _fill(model: PreTrainedModel, homes: _Homes, placed: Sequence[_Placed]) -> l
                 tensor.copy_(values)
         elif not torch.allclose(tensor, values, rtol=0, atol=0, equal_nan=True):
             if _module(model, home) is _module(model, at):
+                home = _home_at_borrower(model, weight, at)
+            if not home:
                 raise ExportError(
                     "tensorflow-weights",
-                    f"{weight.file.parent}: {earlier} and {weight} are both {home} in the model, but differ.",
+                    f"{weight.file.parent}: {earlier} and {weight} are both {at} in the model, but differ.",
                 )
             homes.tensors[home] = own = torch.nn.Parameter(values)
             setattr(_module(model, home), home.rpartition(".")[2], own)
@@ -341,6 +350,16 @@ def _fill(model: PreTrainedModel, homes: _Homes, placed: Sequence[_Placed]) -> l
             filled[id(own)] = (weight, home)
             untied.append(home)
     return untied
+
+
+def _home_at_borrower(model: PreTrainedModel, weight: _Weight, tied_to: str) -> str:
+    """The name under which the layer that borrows a weight has it; empty where it has none.
+
+    Keras may build a borrowed table a second time, and then the file holds both.
+    """
+    ties = model.all_tied_weights_keys.items()
+    names = (name for name, source in ties if source == tied_to and name.startswith(f"{weight.borrower}."))
+    return next(names, "") if weight.borrower else ""
 
 
 def _module(model: PreTrainedModel, name: str) -> torch.nn.Module:
