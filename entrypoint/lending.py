@@ -59,9 +59,10 @@ def _needs(entries: Iterable[Entry], folder: Path, workspace: Path) -> dict[Path
             for file, rights in _below(path):
                 add(file, rights)
         if entry.custom_config is not None:
-            # It may import its neighbours.
-            for file in entry.custom_config.path.parent.glob("*.py"):
+            # It may import its neighbours, and to find those takes a look into their folders.
+            for file in entry.custom_config.path.parent.rglob("*.py"):
                 add(file, _READ)
+                add(file.parent, _READ | _ENTER)
     return needs
 
 

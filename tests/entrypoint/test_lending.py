@@ -33,6 +33,7 @@ def workspace() -> Iterator[Path]:
         "samples.txt": 0o600,
         "code/mine.py": 0o600,
         "code/other.py": 0o600,
+        "code/package/third.py": 0o600,
         "secret": 0o600,
         "models/gpt2/model.safetensors": 0o600,
     }
@@ -96,6 +97,9 @@ NEEDED = [
     "samples.txt",
     "code/mine.py",
     "code/other.py",
+    "code",
+    "code/package/third.py",
+    "code/package",
 ]
 
 
