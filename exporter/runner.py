@@ -10,13 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from exporter.results import Check, TensorInfo
 
-__all__ = ["Array", "Contract", "Runner"]
+__all__ = ["Array", "Contract", "Runner", "few_values"]
 
 Array = npt.NDArray[Any]
+
+_FEW = 3
+_SAMPLE = 4096
+
+
+def few_values(tensor: Array) -> bool:
+    """Whether a tensor is a mask or a constant: no two or three numbers say which weight it is."""
+    flat = tensor.reshape(-1)
+    return len(np.unique(flat[:: max(1, flat.size // _SAMPLE)])) <= _FEW and len(np.unique(flat)) <= _FEW
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Contract:
         unused_inputs: Declared inputs that nothing in the graph reads.
         same_kernels: Whether the runtime runs eager's own kernels, so that results should agree to the bit.
         float32_operators: Of a file that was opened to compute in float64: the operators that round all the same.
+        float32_scalars: Likewise: the scalars that were rounded when they were stored, from a number nobody knows.
         checks: Structural checks that only the format can make (``onnx.checker``, external data complete and below
             the folder, shapes that can be inferred ...), each with a reason when it failed.
     """
@@ -40,6 +51,7 @@ class Contract:
     unused_inputs: tuple[str, ...] = ()
     same_kernels: bool = False
     float32_operators: tuple[str, ...] = ()
+    float32_scalars: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 A wrong epsilon or a weight that is 0.3 % too large may change a small model's outputs by less than float32 rounds. With
 weights, constants and casts widened, the graph itself is left: whatever then differs from eager in float64 is a fault
-of the graph, but for constants that were stored in float32.
+of the graph. Scalars of a model's code are widened to the numbers that were meant (`exporter.onnx.scalars`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from exporter.onnx.contract import read_model
 from exporter.onnx.runtime import OnnxRunner
+from exporter.onnx.scalars import meant
 from exporter.onnx.spelled import spelled_out
 from exporter.results import ExportError
-from exporter.runner import Contract
+from exporter.runner import Array, Contract, few_values
 
 __all__ = ["LARGEST_BYTES", "DoubleRunner", "open_double", "open_probe"]
 
@@ -44,39 +45,58 @@ _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 class DoubleRunner(OnnxRunner):
     """A file that computes in float64, but for some operators."""
 
-    def __init__(self, path: Path, session: ort.InferenceSession, float32_operators: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        session: ort.InferenceSession,
+        float32_operators: tuple[str, ...],
+        float32_scalars: tuple[str, ...],
+    ) -> None:
         super().__init__(path, session)
         self._float32_operators = float32_operators
+        self._float32_scalars = float32_scalars
 
     def contract(self) -> Contract:
-        """What the file promises, and which operators still round to float32."""
-        return replace(super().contract(), float32_operators=self._float32_operators)
+        """What the file promises, and what in it still rounds to float32."""
+        return replace(
+            super().contract(), float32_operators=self._float32_operators, float32_scalars=self._float32_scalars
+        )
 
 
-def open_double(path: Path) -> DoubleRunner:
+def open_double(path: Path, own_scalars: Collection[float] = frozenset()) -> DoubleRunner:
     """Open a file so that it computes in float64; floating-point inputs and outputs are float64 too.
+
+    Args:
+        path: The file.
+        own_scalars: Numbers that are the checkpoint's own, and so are what they are stored as.
 
     Raises:
         ExportError: The file can't be opened, or can't be widened (kind ``no-float64``): too large, not float32, or
             with operators that nothing here computes in float64.
     """
-    return _opened(path, None)
+    return _opened(path, own_scalars, None)
 
 
-def open_probe(path: Path) -> DoubleRunner:
+def open_probe(path: Path, own_scalars: Collection[float] = frozenset()) -> DoubleRunner:
     """Open a file in float64 with every intermediate floating-point value as an output, in the order of computation.
+
+    Args:
+        path: The file.
+        own_scalars: See `open_double`.
 
     Raises:
         ExportError: See `open_double`.
     """
-    return _opened(path, _show_everything)
+    return _opened(path, own_scalars, _show_everything)
 
 
-def _opened(path: Path, prepare: Callable[[onnx.ModelProto], None] | None) -> DoubleRunner:
+def _opened(
+    path: Path, own_scalars: Collection[float], prepare: Callable[[onnx.ModelProto], None] | None
+) -> DoubleRunner:
     model = read_model(path)
     if model.functions:
         raise ExportError("no-float64", f"{path.name} has functions of its own.")
-    weights = _Weights(path, _narrow_types(model))
+    weights = _Weights(path, _narrow_types(model), frozenset(own_scalars))
     float32_only = set(_FLOAT32_ONLY)
     _widen(model.graph, weights)
     if prepare is not None:
@@ -86,7 +106,7 @@ def _opened(path: Path, prepare: Callable[[onnx.ModelProto], None] | None) -> Do
         widened.CopyFrom(model)
         narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only, _wide_values(widened)))))
         try:
-            return DoubleRunner(path, weights.session(widened), narrowed)
+            return DoubleRunner(path, weights.session(widened), narrowed, tuple(weights.rounded))
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
             missing = _NOT_IMPLEMENTED.search(str(error))
             if missing is None or missing[1] in float32_only:
@@ -115,11 +135,15 @@ class _Weights:
     Attributes:
         narrow: Types that become float64. Half precision is one only where the weights are stored so: in a float32
             model it is a fault that has to stay.
+        own_scalars: Numbers that are the checkpoint's, and stay what they are.
+        rounded: Names of scalars that may have been another number before they were stored.
     """
 
-    def __init__(self, path: Path, narrow: frozenset[int]) -> None:
+    def __init__(self, path: Path, narrow: frozenset[int], own_scalars: frozenset[float]) -> None:
         self._path = path
         self.narrow = narrow
+        self.own_scalars = own_scalars
+        self.rounded: list[str] = []
         self._values: dict[str, ort.OrtValue] = {}
         self._bytes = 0
 
@@ -129,7 +153,7 @@ class _Weights:
         self._bytes += array.nbytes
         if self._bytes > LARGEST_BYTES:
             raise ExportError("no-float64", f"{self._path.name} is too large to be computed in float64.")
-        wide = array.astype(np.float64) if tensor.data_type in self.narrow else array
+        wide = self.widened(array, tensor.name) if tensor.data_type in self.narrow else array
         if not tensor.name or wide.nbytes <= _INLINE_BYTES:
             return numpy_helper.from_array(wide, tensor.name)
         self._values[tensor.name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(wide))
@@ -137,6 +161,21 @@ class _Weights:
         outside.data_type = helper.np_dtype_to_tensor_dtype(wide.dtype)
         outside.external_data.add(key="location", value="float64")
         return outside
+
+    def widened(self, array: Array, name: str) -> Array:
+        """An array in float64, a scalar or what was spread from one as the number that was meant."""
+        wide: Array = array.astype(np.float64)
+        if not (array.size and few_values(array)):
+            return wide
+        for value in np.unique(wide[~np.isnan(wide)]).tolist():
+            number, own = meant(value), value in self.own_scalars
+            if own and (number is None or array.size > 1):
+                continue
+            if number is None or (own and number != value):
+                self.rounded.append(name)
+            else:
+                wide[wide == value] = number
+        return wide
 
     def session(self, model: onnx.ModelProto) -> ort.InferenceSession:
         options = ort.SessionOptions()
@@ -165,19 +204,21 @@ def _widen(graph: onnx.GraphProto, weights: _Weights) -> None:
 
 def _widen_attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto, weights: _Weights) -> None:
     if attribute.HasField("t"):
-        attribute.t.CopyFrom(_wide(attribute.t, weights.narrow))
+        attribute.t.CopyFrom(_wide(attribute.t, weights))
     elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
         values = attribute.f if attribute.name == "value_float" else list(attribute.floats)
-        attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(np.asarray(values, np.float64))))
+        wide = weights.widened(np.asarray(values, np.float32), node.output[0])
+        attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(wide)))
     elif attribute.name in ("to", "dtype") and attribute.i in weights.narrow:
         attribute.i = TensorProto.DOUBLE
     for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
         _widen(inner, weights)
 
 
-def _wide(tensor: TensorProto, narrow: frozenset[int]) -> TensorProto:
+def _wide(tensor: TensorProto, weights: _Weights) -> TensorProto:
     array = np.asarray(numpy_helper.to_array(tensor))
-    return numpy_helper.from_array(array.astype(np.float64) if tensor.data_type in narrow else array, tensor.name)
+    wide = weights.widened(array, tensor.name) if tensor.data_type in weights.narrow else array
+    return numpy_helper.from_array(wide, tensor.name)
 
 
 def _narrow_types(model: onnx.ModelProto) -> frozenset[int]:

@@ -12,6 +12,8 @@ import onnx
 from numpy.polynomial import chebyshev
 from onnx import helper, numpy_helper
 
+from exporter.onnx.scalars import meant
+
 __all__ = ["spelled_out"]
 
 _INT64_MAX = 2**63 - 1
@@ -29,17 +31,24 @@ def spelled_out(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     return [*nodes.made, helper.make_node("Identity", [result], [node.output[0]])]
 
 
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    """The value; of a float the number that was meant, because an attribute keeps a float32."""
+    value = helper.get_attribute_value(attribute)
+    return meant(value) or value if isinstance(value, float) else value
+
+
 class _Nodes:
     """Nodes being written in the place of another, with names that nothing else has.
 
     Attributes:
-        inputs: Inputs of the node that is replaced; `attributes` are its attributes.
+        inputs: Inputs of the node that is replaced; `outputs` and `attributes` likewise.
         made: Nodes written so far.
     """
 
     def __init__(self, node: onnx.NodeProto) -> None:
+        self.outputs: tuple[str, ...] = tuple(node.output)
         self.inputs: tuple[str, ...] = tuple(node.input)
-        self.attributes: dict[str, Any] = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        self.attributes: dict[str, Any] = {each.name: _attribute(each) for each in node.attribute}
         self.made: list[onnx.NodeProto] = []
         self._prefix = f"float64::{node.output[0]}"
 
@@ -143,12 +152,24 @@ def _mish(nodes: _Nodes) -> str:
     return nodes("Mul", nodes.inputs[0], nodes("Tanh", _softplus_of(nodes.inputs[0], nodes)))
 
 
-def _mean_of(flat: str, nodes: _Nodes) -> str:
-    """The mean over the last of three axes, which is left as 1; as a product, because `ReduceSum` changed its face."""
-    size = nodes.size(flat, 2)
+def _layer_normalization(nodes: _Nodes) -> str | None:
+    """Over the last axis; ONNX Runtime can do it in float64, but with an epsilon that was rounded to float32."""
+    if nodes.attributes.get("axis", -1) != -1 or len(nodes.outputs) > 1:
+        return None
+    x, weight, *bias = nodes.inputs
+    centred = nodes("Sub", x, _mean_over_last(x, nodes))
+    variance = _mean_over_last(nodes("Mul", centred, centred), nodes)
+    deviation = nodes("Sqrt", nodes("Add", variance, nodes.number(nodes.attributes.get("epsilon", 1e-5))))
+    scaled = nodes("Mul", nodes("Div", centred, deviation), weight)
+    return nodes("Add", scaled, bias[0]) if bias and bias[0] else scaled
+
+
+def _mean_over_last(value: str, nodes: _Nodes) -> str:
+    """The mean over the last axis, which is left as 1; as a product, because `ReduceMean` changed its face."""
+    size = nodes.size(value, -1)
     ones = nodes("ConstantOfShape", size, value=numpy_helper.from_array(np.ones(1, np.float64)))
     column = nodes("Reshape", ones, nodes.whole(-1, 1))
-    return nodes("Div", nodes("MatMul", flat, column), nodes("Cast", size, to=onnx.TensorProto.DOUBLE))
+    return nodes("Div", nodes("MatMul", value, column), nodes("Cast", size, to=onnx.TensorProto.DOUBLE))
 
 
 def _global_average(nodes: _Nodes) -> str:
@@ -157,15 +178,15 @@ def _global_average(nodes: _Nodes) -> str:
     ones = nodes("Div", shape, shape)
     first = nodes("Slice", shape, nodes.whole(0), nodes.whole(2))
     rest = nodes("Slice", ones, nodes.whole(2), nodes.whole(_INT64_MAX))
-    mean = _mean_of(nodes("Reshape", nodes.inputs[0], nodes.whole(0, 0, -1)), nodes)
+    mean = _mean_over_last(nodes("Reshape", nodes.inputs[0], nodes.whole(0, 0, -1)), nodes)
     return nodes("Reshape", mean, nodes("Concat", first, rest, axis=0))
 
 
 def _instance_normalization(nodes: _Nodes) -> str:
     x, weight, bias = nodes.inputs
     flat = nodes("Reshape", x, nodes.whole(0, 0, -1))
-    centred = nodes("Sub", flat, _mean_of(flat, nodes))
-    variance = _mean_of(nodes("Mul", centred, centred), nodes)
+    centred = nodes("Sub", flat, _mean_over_last(flat, nodes))
+    variance = _mean_over_last(nodes("Mul", centred, centred), nodes)
     deviation = nodes("Sqrt", nodes("Add", variance, nodes.number(nodes.attributes.get("epsilon", 1e-5))))
     column = nodes.whole(-1, 1)
     scaled = nodes("Mul", nodes("Div", centred, deviation), nodes("Reshape", weight, column))
@@ -234,6 +255,7 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "Elu": _elu,
     "Softplus": _softplus,
     "Mish": _mish,
+    "LayerNormalization": _layer_normalization,
     "GlobalAveragePool": _global_average,
     "InstanceNormalization": _instance_normalization,
     "Conv": _conv,

@@ -15,8 +15,19 @@ class Float64Only(TorchFunctionMode):
     """Inside this context whatever asks for float32 gets float64.
 
     ``model.double()`` is not enough: T5, Llama and others compute norms, rotary angles or softmax in float32 whatever
-    the weights are, which leaves a third to half of the rounding in the reference.
+    the weights are, which leaves a third to half of the rounding in the reference. A number that code turns into a
+    tensor without naming a type is float64 too.
     """
+
+    def __enter__(self) -> Float64Only:
+        self._usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.set_default_dtype(self._usual)
 
     def __torch_function__(
         self,

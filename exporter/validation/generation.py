@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,13 +62,15 @@ class Decoder:
     Attributes:
         first: Takes no past, or a past of length 0.
         following: Takes the past.
-        batch: Rows.
         config: The model's configuration.
+        mask: How texts of different length are laid side by side; ``ones``: all are of one length.
+        batch: Rows.
     """
 
     first: Component
     following: Component
     config: Any
+    mask: Mask
     batch: int = 3
 
     def inputs(self, seed: int, length: int) -> dict[str, Array]:
@@ -75,9 +78,7 @@ class Decoder:
         axes = {name for each in self.first.graph.inputs.values() for name in each.values() if "+" not in name}
         sizes = dict.fromkeys(axes, 5) | {"batch": self.batch, self.first.sequence: length}
         sizes |= {name: 0 for name in axes if name.startswith("past_")}
-        # A decoder's own text is padded at its start; what an encoder gave, at its end.
-        mask: Mask = "left" if "attention_mask" in self.first.graph.inputs else "right"
-        return inputs_of(Case("generation", sizes, mask, seed), self.first.graph, self.config)
+        return inputs_of(Case("generation", sizes, self.mask, seed), self.first.graph, self.config)
 
     def at_once(self, run: Callable[[Component, Arrays], Arrays], arrays: Arrays) -> dict[str, Array]:
         """The last position and the cache, computed in one go."""
@@ -107,7 +108,7 @@ def check_generation(
         seed: Seed of the prompts.
     """
     parts = {each.part: each for each in components}
-    decoder = _decoder(parts, config)
+    decoder = _decoder(parts, reference, config)
     if decoder is None:
         return
     yield _step_by_step(decoder, reference, seed)
@@ -115,12 +116,18 @@ def check_generation(
         yield _greedy(decoder, parts.get("encoder"), reference, seed)
 
 
-def _decoder(parts: Mapping[str, Component], config: Any) -> Decoder | None:
+def _decoder(parts: Mapping[str, Component], reference: Reference, config: Any) -> Decoder | None:
     if "decoder" in parts:
-        return Decoder(parts["decoder"], parts["decoder"], config)
+        return Decoder(parts["decoder"], parts["decoder"], config, _padding(parts["decoder"].graph, reference.model))
     if "decoder_first" in parts and "decoder_next" in parts:
-        return Decoder(parts["decoder_first"], parts["decoder_next"], config)
+        return Decoder(parts["decoder_first"], parts["decoder_next"], config, "right")  # what an encoder gave
     return None
+
+
+def _padding(graph: Graph, model: Any) -> Mask:
+    """A decoder's own text is padded at its start, unless nobody can tell the file where a text begins."""
+    countable = "position_ids" in graph.inputs or "position_ids" not in inspect.signature(model.forward).parameters
+    return "left" if countable else "ones"
 
 
 def _step_by_step(decoder: Decoder, reference: Reference, seed: int) -> Check:
@@ -166,8 +173,10 @@ def _greedy(decoder: Decoder, encoder: Component | None, reference: Reference, s
         return Check(name=name, status=Status.FAILED, message=str(mismatch))
     except ExportError as error:
         return Check(name=name, status=Status.FAILED, message=error.problem.message)
-    message = f"{ambiguous} tokens are ambiguous: rounding decides" if ambiguous else ""
-    return Check(name=name, status=Status.PASSED, message=message)
+    notes = [f"{ambiguous} tokens are ambiguous: rounding decides"] if ambiguous else []
+    if decoder.mask == "ones":
+        notes.append("texts of one length only: the file takes no `position_ids`, so it counts padding as text")
+    return Check(name=name, status=Status.PASSED, message="; ".join(notes))
 
 
 class _OtherTokenError(Exception):

@@ -17,7 +17,7 @@ from exporter.validation.cases import Case, axes_of, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes
 from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
-from exporter.validation.log import lines
+from exporter.validation.log import broken, lines
 from exporter.validation.precision import LOWER, agreement, lowered_floors
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
@@ -42,9 +42,12 @@ _AGAIN = ("traced", "together", "mask-right", "mask-left", "past_sequence=0", "s
 
 UNOPTIMISED, FLOAT64 = "@unoptimised", "@float64"
 
-FLOAT64_FACTOR = 0.5
+FLOAT64_FACTOR = 1e-4
 """Multiple of the float32 floor that a graph may be off when it is computed in float64, if it holds no numbers but the
-checkpoint's. Healthy graphs stay below 0.2: what remains are scalar constants that were stored in float32."""
+checkpoint's and simple ones. Healthy graphs stay below 1e-6."""
+
+FLOAT64_FACTOR_SCALARS = 0.5
+"""The same for a graph with scalars of which only the float32 is known. Healthy graphs stay below 0.2."""
 
 FLOAT64_FACTOR_COMPUTED = 2.0
 """The same for a graph with tensors that its exporter computed in float32, such as folded position tables."""
@@ -79,7 +82,8 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
     reference = Reference(subject.load)
     judges = [FileJudge(subject, settings, artifact, reference) for artifact in subject.artifacts]
     verdicts = [judge.verdict() for judge in judges]
-    checks = tuple(check for verdict in verdicts for check in verdict.checks) + _generation(judges, settings)
+    together = _generation(judges, settings)
+    checks = tuple(check for verdict in verdicts for check in verdict.checks) + together
     cases = tuple(case for verdict in verdicts for case in verdict.cases)
     if settings.case and not cases:
         raise ExportError("no-such-case", f"no case is called {settings.case!r}, or none that this file promises.")
@@ -93,7 +97,7 @@ def validate_artifact(subject: Subject, settings: Settings) -> Validation:
         left_out=_unique(name for verdict in verdicts for name in verdict.left_out),
         diverges_at=next((judge.diverges_at for judge in judges if judge.diverges_at), ""),
         replay=_replay(subject, cases) if status is not Status.PASSED else "",
-        log=tuple(line for verdict in verdicts for line in verdict.log),
+        log=(*(line for verdict in verdicts for line in verdict.log), *broken(together)),
         seconds=time.monotonic() - started,
     )
 
@@ -296,7 +300,7 @@ class FileJudge:
             return ""
         graph = self.interface.graph
         try:
-            probe = self.artifact.open_probe()
+            probe = self.artifact.open_probe(self.reference.scalars)
             feed = {self.interface.inputs[name]: array for name, array in run.arrays.items()}
             wide = {name: each.astype(np.float64) if each.dtype.kind == "f" else each for name, each in feed.items()}
             values = probe.run(wide)
@@ -316,14 +320,13 @@ class FileJudge:
         if self.artifact.open_double is None or self._explicit is not None:
             return
         try:
-            runner = self.artifact.open_double()
+            runner = self.artifact.open_double(self.reference.scalars)
         except ExportError as error:
             if error.problem.kind != "no-float64":
                 raise
             self.left_out.append(f"the graph in float64: {error.problem.message}")
             return
-        rounds = self.weights.computed or runner.contract().float32_operators or self.weights.dtype in LOWER
-        factor = FLOAT64_FACTOR_COMPUTED if rounds else FLOAT64_FACTOR
+        factor = self._float64_factor(runner.contract())
         exact = [run for run in runs if run.exact is not None]
         for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
             # A file that runs in float32 and not in float64 is no worse for it.
@@ -333,6 +336,11 @@ class FileJudge:
                 self.left_out.append(f"{result.case}: another bucket or rank than in float32, where the file agrees")
             else:
                 yield result
+
+    def _float64_factor(self, contract: Contract) -> float:
+        if self.weights.computed or contract.float32_operators or self.weights.dtype in LOWER:
+            return FLOAT64_FACTOR_COMPUTED
+        return FLOAT64_FACTOR_SCALARS if contract.float32_scalars else FLOAT64_FACTOR
 
     def _again(self, runner: Runner, suffix: str, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         """Some cases in another way of running the same file."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from exporter.results import CaseResult, Check, OutputComparison, Status
 from exporter.validation.budget import rounded_up
 
-__all__ = ["lines"]
+__all__ = ["broken", "lines"]
 
 _LABELS = {"onnx": "ONNX", "torchscript": "TorchScript", "neuron": "Neuron"}
 _ONE, _TWO = " " * 8, " " * 16
@@ -37,6 +37,13 @@ def lines(format_name: str, checks: Iterable[Check], cases: Iterable[CaseResult]
     else:
         told.append(f"All good, model saved at: {saved_at}")
     return tuple(told)
+
+
+def broken(checks: Iterable[Check]) -> tuple[str, ...]:
+    """What is said about checks of all files together: only failed ones are told."""
+    failed = [check for check in checks if check.status is Status.FAILED]
+    told = [f"{_ONE}-[x] {check.name}: {check.message}" for check in failed]
+    return (*told, f"Not good: {len(failed)} checks of the files together failed") if failed else ()
 
 
 def _names(label: str, cases: tuple[CaseResult, ...], failed: list[Check]) -> Iterator[str]:

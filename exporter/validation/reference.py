@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from exporter.architectures import Graph
 from exporter.eager import GraphModule
 from exporter.results import ExportError
-from exporter.runner import Array
+from exporter.runner import Array, few_values
 from exporter.validation.bisect import recorded
 from exporter.validation.float64 import Float64Only
 
@@ -50,6 +50,13 @@ class Reference:
     def parameter_bytes(self) -> int:
         """Bytes of parameters, each shared one counted once."""
         return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
+
+    @cached_property
+    def scalars(self) -> frozenset[float]:
+        """Values of the parameters and buffers that hold no more than a few."""
+        tensors = (*self.model.parameters(), *self.model.buffers())
+        arrays = (each.detach().numpy() for each in tensors if each.is_floating_point() and each.numel())
+        return frozenset(value for array in arrays if few_values(array) for value in np.unique(array).tolist())
 
     def run(self, graph: Graph, inputs: Arrays) -> dict[str, Array]:
         """The outputs in float32.

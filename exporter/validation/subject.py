@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,9 +25,9 @@ class Artifact:
         open: Opens it as users will run it. Called once.
         traced: Sizes by axis name that the graph was traced with; empty for a file that isn't ours.
         open_plain: Opens it without the runtime's graph optimisation; None where a format has no such thing.
-        open_double: Opens it so that it computes in float64; None where a format can't. Finds faults that are smaller
-            than the rounding of float32.
-        open_probe: Opens it with every intermediate result as an output; None where a format can't. Tells where a
+        open_double: Opens it so that it computes in float64, given the numbers that are the checkpoint's own; None
+            where a format can't. Finds faults that are smaller than the rounding of float32.
+        open_probe: Opens it so with every intermediate result as an output; None where a format can't. Tells where a
             wrong file first goes wrong.
     """
 
@@ -36,8 +36,8 @@ class Artifact:
     open: Callable[[], Runner]
     traced: Mapping[str, int] = field(default_factory=dict)
     open_plain: Callable[[], Runner] | None = None
-    open_double: Callable[[], Runner] | None = None
-    open_probe: Callable[[], Runner] | None = None
+    open_double: Callable[[Collection[float]], Runner] | None = None
+    open_probe: Callable[[Collection[float]], Runner] | None = None
 
 
 @dataclass(frozen=True)

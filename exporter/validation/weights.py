@@ -17,7 +17,7 @@ import numpy as np
 from torch import nn
 
 from exporter.results import Check, Status
-from exporter.runner import Array
+from exporter.runner import Array, few_values
 
 __all__ = ["WeightReport", "compare_weights"]
 
@@ -102,7 +102,7 @@ def compare_weights(
     for name, tensor in stored:
         total += tensor.nbytes
         sizes[str(tensor.dtype)] += tensor.size if tensor.size > 1 else 0
-        if tensor.dtype.kind != "f" or tensor.size < 2 or _few_values(tensor):
+        if tensor.dtype.kind != "f" or tensor.size < 2 or few_values(tensor):
             continue
         candidates = known.get(tensor.size, [])
         if owners := _owners(tensor, candidates):
@@ -126,7 +126,7 @@ def _replaced(computed: Mapping[str, tuple[int, ...]], model: nn.Module, missing
     shapes = {
         name: tuple(sorted(parameter.shape))
         for name, parameter in model.named_parameters()
-        if name in missing and not _few_values(parameter.detach().numpy())
+        if name in missing and not few_values(parameter.detach().numpy())
     }
     return [
         f"{stored} {shape}: it stands where {name} should"
@@ -166,7 +166,7 @@ def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tupl
     nearest, best = "", _NEAR
     for name, stored in candidates:
         for parameter in _layouts(stored.astype(tensor.dtype, copy=False), tensor):
-            if _few_values(parameter):
+            if few_values(parameter):
                 continue
             error = np.abs(parameter - tensor)
             slack = _EQUAL * float(np.abs(parameter).max())
@@ -199,12 +199,6 @@ def _layouts(parameter: Array, tensor: Array) -> Iterator[Array]:
 def _same(parameter: Array, tensor: Array) -> bool:
     """Equal to the bit; most of those that differ do so in the first row."""
     return np.array_equal(parameter[:1], tensor[:1]) and np.array_equal(parameter, tensor)
-
-
-def _few_values(tensor: Array) -> bool:
-    """Whether a tensor is a mask or a constant: no two or three numbers say which weight it is."""
-    flat = tensor.reshape(-1)
-    return len(np.unique(flat[:: max(1, flat.size // 4096)])) <= 3 and len(np.unique(flat)) <= 3
 
 
 def _normalisation_scales(model: nn.Module) -> Iterator[Array]:

@@ -1,0 +1,55 @@
+"""The number that was meant by a scalar that a file stores in float32.
+
+A model's code says ``1e-12`` or ``sqrt(64)``; a file keeps the nearest float32. Where a graph is computed in float64,
+that rounding would be the largest error left, a thousand times larger than all others, and would hide small faults.
+So a scalar is taken for the simple number that rounds to it: a short decimal, a root of a small fraction, a logarithm
+of a small whole number. One that was written down wrong is near no simple number, or near a wrong one, and stays wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+__all__ = ["meant"]
+
+_DECIMAL_DIGITS = 6
+_LARGEST_WHOLE = 100_000
+_DENOMINATORS = (1, 2, 3, 4)
+_ROOTS = (1, 2, 4)
+_NAMED = (math.sqrt(2 / math.pi), math.sqrt(math.pi / 2), math.pi, 2 * math.pi, math.pi / 2, math.e)
+_NEAR = 1e-5
+
+
+def meant(stored: float) -> float | None:
+    """The number in float64 that rounds to `stored` in float32 and is simple; None where none is.
+
+    >>> meant(float(np.float32(1e-12)))
+    1e-12
+    >>> meant(float(np.float32(2**0.5))) == 2**0.5
+    True
+    """
+    if stored == 0 or not math.isfinite(stored) or abs(stored) >= float(np.finfo(np.float32).max):
+        return stored
+    rounded = np.float32(stored)
+    size = next((each for each in _candidates(abs(stored)) if np.float32(each) == abs(rounded)), None)
+    return None if size is None else math.copysign(size, stored)
+
+
+def _candidates(size: float) -> Iterator[float]:
+    digits = str(np.float32(size)).split("e")[0].replace(".", "").strip("0")
+    if len(digits) <= _DECIMAL_DIGITS:
+        yield float(str(np.float32(size)))
+    for root in _ROOTS:
+        for inverse in (False, True):
+            power = size ** (-root if inverse else root)
+            for denominator in _DENOMINATORS:
+                whole = round(power * denominator) if power < _LARGEST_WHOLE else 0
+                if 0 < whole < _LARGEST_WHOLE and abs(power * denominator / whole - 1) < _NEAR:
+                    found = (whole / denominator) ** (1 / root)
+                    yield 1 / found if inverse else found
+    yield from _NAMED
+    if size < math.log(_LARGEST_WHOLE):
+        yield math.log(max(round(math.exp(size)), 1))
