@@ -21,7 +21,7 @@ _PACKAGE = {OURS: OURS, TRANSFORMERS: "transformers", OPTIMUM: OPTIMUM}
 
 def table(results: Results) -> str:
     """The summary, and a row for each fault below it."""
-    return "\n".join([*_summary(results), "", *_details(results)])
+    return "\n".join([*_summary(results), "", *_notes(results), "", *_details(results)])
 
 
 def section(page: str) -> str:
@@ -46,6 +46,16 @@ def _summary(results: Results) -> Iterator[str]:
         refused = f"{_refused(sound)} of {_applicable(sound)}"
         left = len(results.files) - _applicable(broken) - _applicable(sound)
         yield f"| {name} {results.versions[name][_PACKAGE[name]]} | {told} | {refused} | {left} |"
+
+
+def _notes(results: Results) -> Iterator[str]:
+    """Why some files were not judged, and how alike the eager models are that the files were held against."""
+    for name in _ORDER:
+        for reason in sorted({said.reason for each in results.files if not (said := each.verdicts[name]).applies}):
+            yield f"n/a: {name} {reason}."
+    yield ""
+    apart = ", ".join(f"{results.eager[name]:.0e} in {name}" for name in _ORDER if name in results.eager)
+    yield f"Eager models of the same checkpoints differ from ours by at most {apart}, relative to the largest output."
 
 
 def _details(results: Results) -> Iterator[str]:

@@ -47,7 +47,7 @@ def judge(job):
     """Raises what the validator raises."""
     model, parts = loaded(job["checkpoint"], job["task"])
     if job["graph"] not in parts:
-        raise NotApplicable(f"it has no file {job['graph']}.onnx")
+        raise NotApplicable(f"writes no file {job['graph']}.onnx")
     part, config = parts[job["graph"]]
     file = with_own_axes(Path(job["file"]), config)
     try:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "optimum", "optimum-onnx", "torch", "transformers")
@@ -32,6 +33,7 @@ def serve(judge, load_model):
             with the attribute ``caught`` was the validator's own word.
         load_model: Gives the peer's eager model of a folder and task.
     """
+    onnxruntime.set_default_logger_severity(4)  # what goes wrong is in the exceptions
     jobs = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     verdicts, apart = {}, {}
     for job in jobs:

@@ -41,7 +41,7 @@ def load_model(job):
 def judge(job):
     """Raises what the validator raises."""
     if AutoConfig.from_pretrained(job["checkpoint"]).is_encoder_decoder:
-        raise NotApplicable("it has one file for encoder and decoder, and no layout for their halves")
+        raise NotApplicable("writes an encoder and its decoder as one file, and has no layout for the halves")
     model, config = loaded(job["checkpoint"], job["task"])
     file = with_own_positions(Path(job["file"]), config)
     try:
