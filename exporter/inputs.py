@@ -23,9 +23,9 @@ __all__ = ["Array", "Mask", "Request", "generator", "make", "trace_sample", "tra
 
 Array = npt.NDArray[Any]
 
-Mask = Literal["ones", "right", "left", "holes", "one-row-masked"]
-"""How rows are padded: not at all, at the end or start by another length in every row, here and there, or one row
-wholly."""
+Mask = Literal["ones", "right", "left", "holes", "one-row-masked", "first-row-masked"]
+"""How rows are padded: not at all, at the end or start by another length in every row, here and there, or the last or
+the first row wholly."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,19 @@ def make(graph: Graph, sizes: Mapping[str, int], config: Any, mask: Mask = "ones
                 f"no values can be made for the input {name!r}.",
                 "Define `generate_dummy_inputs` in a custom configuration.",
             )
-        made[name] = maker(request) if maker else own[name]
+        made[name] = _made(request, maker, own.get(name))
     return {name: made[name] for name in graph.inputs}
+
+
+def _made(request: Request, maker: Generator | None, own: Array | None) -> Array:
+    """The values known here, which differ from case to case, unless a custom configuration's are another thing."""
+    if own is None or maker is None:
+        return maker(request) if maker else np.asarray(own)
+    try:
+        made = maker(request)
+    except (AttributeError, KeyError, TypeError):  # the model's configuration doesn't say what they are made from
+        return own
+    return made if (made.shape, made.dtype.kind) == (own.shape, own.dtype.kind) else own
 
 
 def trace_sizes(graph: Graph) -> dict[str, int]:
@@ -129,7 +140,14 @@ def _with_sums(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     complete = {**graph.fixed, **sizes}
     for axis in {axis for axes in graph.inputs.values() for axis in axes.values()}:
         if axis not in complete:
-            complete[axis] = sum(complete[part.strip()] for part in axis.split("+"))
+            parts = [part.strip() for part in axis.split("+")]
+            if unknown := [part for part in parts if part not in complete]:
+                raise ExportError(
+                    "unknown-axis",
+                    f"the axis {axis!r} is a sum, and no input has an axis {unknown[0]!r}.",
+                    f"Axes of the inputs: {', '.join(sorted(complete))}.",
+                )
+            complete[axis] = sum(complete[part] for part in parts)
     return complete
 
 
@@ -206,8 +224,8 @@ def attention_mask(request: Request) -> Array:
     shape = request.shape("batch", "sequence")
     mask = np.ones(shape, np.int64)
     rows, length = mask.reshape(-1, shape[-1]), shape[-1]
-    if request.mask == "one-row-masked" and len(rows) > 1:
-        rows[-1] = 0
+    if request.mask in ("one-row-masked", "first-row-masked") and len(rows) > 1:
+        rows[0 if request.mask == "first-row-masked" else -1] = 0
     for index, row in enumerate(rows):
         # Another length in every row, the first one whole; a single row is padded too.
         padding = min(index * length // len(rows), length - 1) if len(rows) > 1 else length // 3

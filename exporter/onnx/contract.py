@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from exporter.onnx.finish import opset_of
 from exporter.results import Check, ExportError, Status
 from exporter.runner import Array, Contract
 
-__all__ = ["read_contract", "read_model", "stored_weights"]
+__all__ = ["contract_of", "read_contract", "read_model", "stored_weights"]
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -42,13 +43,17 @@ def read_contract(path: Path) -> Contract:
         ExportError: See `read_model`.
     """
     model = read_model(path)
+    return replace(contract_of(path, model), checks=(_checker(path),))
+
+
+def contract_of(path: Path, model: onnx.ModelProto) -> Contract:
+    """The promises of a file that was read already; without the checks, which read it again."""
     locations = {_external(tensor)["location"] for tensor in _external_tensors(model.graph)}
     return Contract(
         files=(path, *(path.parent / location for location in sorted(locations))),
         opset=opset_of(model),
         parameter_bytes=sum(_nbytes(tensor) for tensor in _tensors(model.graph)),
         unused_inputs=_unused_inputs(model.graph),
-        checks=(_checker(path),),
     )
 
 

@@ -19,7 +19,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.onnx.contract import read_model
+from exporter.onnx.contract import contract_of, read_model
+from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant
 from exporter.onnx.spelled import spelled_out
@@ -45,22 +46,13 @@ _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 class DoubleRunner(OnnxRunner):
     """A file that computes in float64, but for some operators."""
 
-    def __init__(
-        self,
-        path: Path,
-        session: ort.InferenceSession,
-        float32_operators: tuple[str, ...],
-        float32_scalars: tuple[str, ...],
-    ) -> None:
+    def __init__(self, path: Path, session: ort.InferenceSession, contract: Contract) -> None:
         super().__init__(path, session)
-        self._float32_operators = float32_operators
-        self._float32_scalars = float32_scalars
+        self._contract = contract
 
     def contract(self) -> Contract:
-        """What the file promises, and what in it still rounds to float32."""
-        return replace(
-            super().contract(), float32_operators=self._float32_operators, float32_scalars=self._float32_scalars
-        )
+        """What the file promises, and what still rounds to float32; the checks are made where it is opened as usual."""
+        return self._contract
 
 
 def open_double(path: Path, own_scalars: Collection[float] = frozenset()) -> DoubleRunner:
@@ -97,7 +89,9 @@ def _opened(
     if model.functions:
         raise ExportError("no-float64", f"{path.name} has functions of its own.")
     weights = _Weights(path, _narrow_types(model), frozenset(own_scalars))
-    float32_only = set(_FLOAT32_ONLY)
+    float32_only, promised = set(_FLOAT32_ONLY), contract_of(path, model)
+    quantised = unquantise(model, weights.read)
+    weights.exact = quantised.scales
     _widen(model.graph, weights)
     if prepare is not None:
         prepare(model)
@@ -106,7 +100,13 @@ def _opened(
         widened.CopyFrom(model)
         narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only, _wide_values(widened)))))
         try:
-            return DoubleRunner(path, weights.session(widened), narrowed, tuple(weights.rounded))
+            contract = replace(
+                promised,
+                float32_operators=narrowed,
+                float32_scalars=tuple(weights.rounded),
+                quantised=quantised.weights,
+            )
+            return DoubleRunner(path, weights.session(widened), contract)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
             missing = _NOT_IMPLEMENTED.search(str(error))
             if missing is None or missing[1] in float32_only:
@@ -136,6 +136,7 @@ class _Weights:
         narrow: Types that become float64. Half precision is one only where the weights are stored so: in a float32
             model it is a fault that has to stay.
         own_scalars: Numbers that are the checkpoint's, and stay what they are.
+        exact: Names of tensors that are exactly what they are stored as: scales of what was quantised.
         rounded: Names of scalars that may have been another number before they were stored.
     """
 
@@ -143,13 +144,18 @@ class _Weights:
         self._path = path
         self.narrow = narrow
         self.own_scalars = own_scalars
+        self.exact: frozenset[str] = frozenset()
         self.rounded: list[str] = []
         self._values: dict[str, ort.OrtValue] = {}
         self._bytes = 0
 
+    def read(self, tensor: TensorProto) -> Array:
+        """The values of a tensor as they are stored."""
+        return np.asarray(numpy_helper.to_array(tensor, str(self._path.parent)))
+
     def take(self, tensor: TensorProto) -> TensorProto:
         """The widened form of a stored tensor."""
-        array = np.asarray(numpy_helper.to_array(tensor, str(self._path.parent)))
+        array = self.read(tensor)
         self._bytes += array.nbytes
         if self._bytes > LARGEST_BYTES:
             raise ExportError("no-float64", f"{self._path.name} is too large to be computed in float64.")
@@ -165,7 +171,7 @@ class _Weights:
     def widened(self, array: Array, name: str) -> Array:
         """An array in float64, a scalar or what was spread from one as the number that was meant."""
         wide: Array = array.astype(np.float64)
-        if not (array.size and few_values(array)):
+        if name in self.exact or not (array.size and few_values(array)):
             return wide
         for value in np.unique(wide[~np.isnan(wide)]).tolist():
             number, own = meant(value), value in self.own_scalars

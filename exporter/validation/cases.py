@@ -40,9 +40,15 @@ _ALONE: Mapping[str, tuple[int, ...]] = {
     "length": (1, 2, 3, 13, 31),
 }
 
+_ROWS, _ROWS_OF_WHOLE_INPUTS = (17, 67), (9,)
+"""Batches beyond what buffers are made for. Rows of an image or a sound can't be made short, so there are fewer."""
+
+_FITTING = (4, 5, 6, 7, 16, 32, 64, 128)
+"""Lengths that fit a block, where whatever rounds up to one does nothing; and a few between."""
+
 _WINDOW = re.compile(r"(window|distance|bucket|block|chunk|local|stride|kernel|span|size_per)", re.IGNORECASE)
 
-MASKS: tuple[Mask, ...] = ("right", "left", "holes", "one-row-masked")
+MASKS: tuple[Mask, ...] = ("right", "left", "holes", "one-row-masked", "first-row-masked")
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,9 @@ class Case:
         sizes: Size by axis name.
         mask: Padding pattern.
         seed: Seed of the values.
-        precise: Whether float64 is computed too: small cases only.
+        precise: Whether eager is also run in float64: small cases that between them show how the model rounds.
+        again: Whether the file is run in other ways too: those that between them use every axis and mask.
+        large: Whether it takes long; what a quick run leaves out.
         vocabulary: Whether the ids go through the whole vocabulary.
     """
 
@@ -62,7 +70,9 @@ class Case:
     sizes: Mapping[str, int]
     mask: Mask = "ones"
     seed: int = 0
-    precise: bool = True
+    precise: bool = False
+    again: bool = False
+    large: bool = False
     vocabulary: bool = False
 
 
@@ -122,22 +132,20 @@ def _proposed(
 ) -> Iterator[Case]:
     axes = axes_of(graph)
     together = dict(base) | dict(zip(axes, _PRIMES, strict=False))
-    yield Case("traced", base)
+    several = len(axes) > 1
+    yield Case("traced", base, precise=True, again=True)
+    # Of a batch alone nothing else is seen than what was traced, in more time.
+    yield Case("together", together, precise=True, again=several)
     for axis in axes:
         for size in _ALONE[_kind(axis)]:
-            yield Case(f"{axis}={size}", {**base, axis: size})
-    yield Case("together", together)
-    yield Case("together-larger", dict(base) | dict(zip(axes, _LARGER_PRIMES, strict=False)))
-    yield Case("together-smallest", {axis: graph.ranges.get(axis, AxisRange()).minimum for axis in axes})
-    for past in (axis for axis in axes if axis.startswith(_PAST)):
-        step = {**base, "batch": 3, past: 7, past.removeprefix(_PAST): 1}
-        yield Case("step", step)
-        if padding_masks(graph):
-            yield Case("step-mask-left", step, "left")
-    if padding_masks(graph):
-        for mask in MASKS:
-            yield Case(f"mask-{mask}", together, mask)
-            yield Case(f"traced-mask-{mask}", base, mask)
+            begins = _kind(axis) == "past" and size == 0
+            yield Case(f"{axis}={size}", {**base, axis: size}, precise=begins, again=begins)
+    yield from _rows(axes, base)
+    if several:
+        yield Case("together-larger", dict(base) | dict(zip(axes, _LARGER_PRIMES, strict=False)), precise=True)
+    smallest = {axis: graph.ranges.get(axis, AxisRange()).minimum for axis in axes}
+    yield Case("together-smallest", smallest, precise=True)
+    yield from _masked(graph, base, together)
     for axis in axes:
         if _kind(axis) in ("length", "past"):
             yield from _long(graph, axis, base, lengths)
@@ -145,17 +153,41 @@ def _proposed(
         yield from _sweep(graph, base, vocabulary)
 
 
+def _rows(axes: tuple[str, ...], base: Mapping[str, int]) -> Iterator[Case]:
+    """More rows than anybody traces with; the more, the shorter."""
+    if "batch" in axes:
+        for rows in _ROWS if len(axes) > 1 else _ROWS_OF_WHOLE_INPUTS:
+            short = {axis: min(size, 2) if rows > max(base.values()) * 2 else size for axis, size in base.items()}
+            yield Case(f"batch={rows}", {**short, "batch": rows}, large=True)
+
+
+def _masked(graph: Graph, base: Mapping[str, int], together: Mapping[str, int]) -> Iterator[Case]:
+    """Every pattern of padding; the first token after a past, too."""
+    masked = bool(padding_masks(graph))
+    for past in (axis for axis in axes_of(graph) if axis.startswith(_PAST)):
+        step = {**base, "batch": 3, past: 7, past.removeprefix(_PAST): 1}
+        yield Case("step", step, precise=True)
+        if masked:
+            yield Case("step-mask-left", step, "left", precise=True, again=True)
+    if masked:
+        for mask in MASKS:
+            yield Case(f"mask-{mask}", together, mask, precise=True, again=mask in ("right", "left"))
+            # A file that takes only what was traced is asked with padding too.
+            yield Case(f"traced-mask-{mask}", base, mask, precise=mask == "left", again=mask == "left")
+
+
 def _long(graph: Graph, axis: str, base: Mapping[str, int], lengths: tuple[int, ...]) -> Iterator[Case]:
-    """Just beyond every window, and as long as the model goes."""
+    """Lengths that fit a block, those just beyond every window, and as long as the model goes."""
     smallest = {name: 1 if _kind(name) == "batch" else size for name, size in base.items()}
     if axis.startswith(_PAST):
         smallest[axis.removeprefix(_PAST)] = 1
     elif _PAST + axis in smallest:
         smallest[_PAST + axis] = 0
-    for length in lengths:
-        yield Case(f"{axis}={length + 1}", {**smallest, axis: length + 1}, precise=False)
     end = _maximum(graph, axis, smallest)
-    yield Case(f"{axis}-longest", {**smallest, axis: min(end or _UNLIMITED, LONGEST)}, precise=False)
+    for length in (*_FITTING, *(length + 1 for length in lengths)):
+        if end is None or length <= end:
+            yield Case(f"{axis}={length}", {**smallest, axis: length}, large=True)
+    yield Case(f"{axis}-longest", {**smallest, axis: min(end or _UNLIMITED, LONGEST)}, large=True)
 
 
 def _sweep(graph: Graph, base: Mapping[str, int], vocabulary: int) -> Iterator[Case]:
@@ -166,7 +198,7 @@ def _sweep(graph: Graph, base: Mapping[str, int], vocabulary: int) -> Iterator[C
         length = min(_maximum(graph, axis, base) or _UNLIMITED, 101)
         others = {name: min(size, 2) for name, size in base.items()}
         sizes = {**others, "batch": -(-vocabulary // length), axis: length}
-        yield Case("vocabulary", sizes, precise=False, vocabulary=True)
+        yield Case("vocabulary", sizes, large=True, vocabulary=True)
 
 
 def _maximum(graph: Graph, axis: str, sizes: Mapping[str, int]) -> int | None:

@@ -37,9 +37,6 @@ from exporter.validation.weights import WeightReport, compare_weights
 
 __all__ = ["validate_artifact"]
 
-# Cases that are also run in other ways: small ones that between them use every axis and mask.
-_AGAIN = ("traced", "together", "mask-right", "mask-left", "past_sequence=0", "step-mask-left")
-
 UNOPTIMISED, FLOAT64 = "@unoptimised", "@float64"
 
 FLOAT64_FACTOR = 1e-4
@@ -265,7 +262,7 @@ class FileJudge:
 
     def _needed(self, case: Case) -> bool:
         """A case that is replayed alone needs the noise floor too, which the small cases give."""
-        if self.settings.quick and not case.precise and not self.settings.case:
+        if self.settings.quick and case.large and not self.settings.case:
             self.left_out.append(f"{case.name}: quick")
             return False
         return case.precise or self._wanted(case.name)
@@ -345,18 +342,17 @@ class FileJudge:
     def _again(self, runner: Runner, suffix: str, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         """Some cases in another way of running the same file."""
         for run in runs:
-            if run.case.name in _AGAIN and self._wanted_again(run.case.name, suffix):
+            if run.case.again and self._wanted_again(run.case.name, suffix):
                 yield compared(self.interface.graph, run_file(self.interface, run, runner, suffix), tolerances)
 
     def _wanted_again(self, name: str, suffix: str) -> bool:
         return not self.settings.case or self.settings.case == f"{name}{suffix}"
 
     def _relations(self, runs: list[Run], tolerances: Tolerances) -> tuple[Check, ...]:
-        """On the largest small case without a mask, so that there are rows and positions to compare."""
+        """On a small case without a mask that has rows and, where there are any, positions to compare."""
         if self.settings.case or not runs:
             return ()
-        names = [run.case.name for run in runs]
-        sizes = runs[names.index("together") if "together" in names else 0].case.sizes
+        sizes = next((run for run in runs if run.case.name == "together" and run.case.again), runs[0]).case.sizes
         lab = Laboratory(
             self.interface.graph, self.subject.architecture.config, sizes, tolerances.floors, self.settings.seed
         )
