@@ -20,7 +20,7 @@ from exporter.inputs import Mask, make
 from exporter.runner import Array
 from exporter.validation.positions import padding_masks
 
-__all__ = ["LONGEST", "Case", "axes_of", "inputs_of", "plan", "windows"]
+__all__ = ["LONGEST", "MASKS", "Case", "axes_of", "inputs_of", "plan", "windows"]
 
 LONGEST = 2048
 """No case is longer than this: attention grows with the square."""
