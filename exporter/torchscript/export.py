@@ -18,6 +18,7 @@ from exporter.architectures import Graph
 from exporter.eager import GraphModule
 from exporter.results import ExportError
 from exporter.torchscript.archive import without_debug_records
+from exporter.torchscript.inlining import forwards_inlined
 from exporter.traceable import traceable
 
 __all__ = ["SIGNATURE_FILE", "TorchScriptOptions", "export_graph", "traced_sizes"]
@@ -120,7 +121,7 @@ def export_graph(module: GraphModule, options: TorchScriptOptions, path: Path, s
     sample = tuple(torch.from_numpy(array) for array in inputs.trace_sample(module.graph, model.config, sizes).values())
     traced = FixedSizes(module) if options.fixed_sizes else module
     try:
-        with torch.no_grad(), traceable(model) as rewritten, warnings.catch_warnings():
+        with torch.no_grad(), forwards_inlined(), traceable(model) as rewritten, warnings.catch_warnings():
             # A branch on a traced size may warn; validation probes the file at other sizes.
             warnings.simplefilter("ignore")
             script = torch.jit.trace(traced, sample, strict=False, check_trace=False)  # type: ignore[no-untyped-call]
