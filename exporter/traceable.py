@@ -7,8 +7,9 @@ in its place while an engine runs, and taken out again. The reference of validat
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MethodType
 from typing import Any
 
@@ -23,18 +24,38 @@ def traceable(model: nn.Module) -> Iterator[bool]:
     """While it lasts, the model computes the same without branching on sizes.
 
     Yields:
-        Whether anything was put in place of the model's own code; results then agree but for rounding.
+        Whether results agree but for rounding; otherwise to the bit.
     """
-    changed = [
-        (module, name) for module in model.modules() for (kind, name) in _REWRITTEN if type(module).__name__ == kind
-    ]
-    for module, name in changed:
-        module.__dict__[name] = MethodType(_REWRITTEN[type(module).__name__, name], module)
-    try:
-        yield bool(changed)
-    finally:
-        for module, name in changed:
-            del module.__dict__[name]
+    methods, functions = list(_methods(model)), list(_functions(model))
+    with ExitStack() as undo:
+        for names, name, replacement in (*methods, *functions):
+            undo.callback(_put_back, names, name, names.get(name))
+            names[name] = replacement
+        yield bool(methods)
+
+
+def _methods(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, Callable[..., Any]]]:
+    """For each method to replace: the names of the part that has it, its own name, and what takes its place."""
+    for module in model.modules():
+        for (kind, name), replacement in _REWRITTEN.items():
+            if type(module).__name__ == kind:
+                yield module.__dict__, name, MethodType(replacement, module)
+
+
+def _functions(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, Callable[..., Any]]]:
+    """The same for functions, which are names of the file that has the part."""
+    for kind in {type(module) for module in model.modules()}:
+        names = vars(sys.modules[kind.__module__])
+        for (owner, name), replacement in _REWRITTEN_FUNCTIONS.items():
+            if kind.__name__ == owner and name in names:
+                yield names, name, replacement
+
+
+def _put_back(names: dict[str, Any], name: str, before: Any) -> None:
+    if before is None:
+        del names[name]
+    else:
+        names[name] = before
 
 
 def _no_padding(_model: Any, **text: Any) -> tuple[Any, ...]:
@@ -128,8 +149,12 @@ def _global_attention(
 
 
 def _global_tokens(is_global: torch.Tensor) -> torch.Tensor:
-    """Indices of the global tokens of each row, filled up to the longest row with others: (batch, global tokens)."""
-    count = is_global.long().sum(dim=1).max()
+    """Indices of the global tokens of each row, filled up to the longest row with others: (batch, global tokens).
+
+    There is at least one, if only to be hidden: a text may be padded where its global tokens would be, and a size of 0
+    means another thing to the operators that reshape.
+    """
+    count = is_global.long().sum(dim=1).max().clamp(min=1)
     length = is_global.shape[1]
     first = is_global.long() * length - torch.arange(length, device=is_global.device)
     return torch.sort(first, dim=1, descending=True)[1][:, :count]
@@ -154,20 +179,20 @@ def _take(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return states.gather(2, tokens[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3]))
 
 
-def _missing(states: torch.Tensor, window: int) -> Any:
+def _missing(length: int, window: int) -> int:
     """Tokens up to a whole number of blocks."""
-    return (window - states.shape[2] % window) % window
+    return (window - length % window) % window
 
 
 def _blocks(states: torch.Tensor, window: int) -> torch.Tensor:
     """(batch, heads, tokens, size) -> (batch, heads, blocks, window, size)."""
-    padded = nn.functional.pad(states, (0, 0, 0, _missing(states, window)))
+    padded = nn.functional.pad(states, (0, 0, 0, _missing(states.shape[2], window)))
     return _in_blocks(padded, window)
 
 
 def _with_neighbours(states: torch.Tensor, window: int) -> torch.Tensor:
     """(batch, heads, tokens, size) -> (batch, heads, blocks, 3 * window, size): each block between its neighbours."""
-    padded = nn.functional.pad(states, (0, 0, window, window + _missing(states, window)))
+    padded = nn.functional.pad(states, (0, 0, window, window + _missing(states.shape[2], window)))
     blocks = _in_blocks(padded, window)
     return torch.cat((blocks[:, :, :-2], blocks[:, :, 1:-1], blocks[:, :, 2:]), dim=3)
 
@@ -187,10 +212,36 @@ def _band(window: int, device: torch.device) -> torch.Tensor:
     return (key[None, :] - query[:, None]).abs() <= window
 
 
+def _span(query: torch.Tensor, key: torch.Tensor, most: int) -> torch.Tensor:
+    """DeBERTa's ``compute_attention_span`` takes the smaller of a length and a setting by comparing them as numbers."""
+    return torch.tensor(max(query.size(-2), key.size(-2))).clamp(max=most)
+
+
+def _split(states: torch.Tensor, window: int, dim: int) -> torch.Tensor:
+    """LongT5's ``_split_into_blocks`` pads only `if` there is a rest, and reshapes only `if` nothing is empty.
+
+    A text shorter than a block has no global tokens. The axis to split goes last: a size of 0 then stays at its place,
+    where ONNX takes it for what it is.
+    """
+    # Counted from the first axis: the legacy engine copies negative numbers into the file.
+    last, axis = states.ndim - 1, dim % states.ndim
+    states = states.movedim(axis, last)
+    padded = nn.functional.pad(states, (0, _missing(states.shape[-1], window)))
+    blocks = padded.reshape(*states.shape[:-1], padded.shape[-1] // window, window)
+    return blocks.movedim((last, last + 1), (axis, axis + 1)).contiguous()
+
+
 _REWRITTEN: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("LongformerForMultipleChoice", "forward"): _global_answers,
     ("LongformerForQuestionAnswering", "forward"): _global_question,
     ("LongformerModel", "_pad_to_window_size"): _no_padding,
     ("LongformerSelfAttention", "forward"): _windowed_attention,
 }
-"""What replaces a method, by class and name."""
+"""What replaces a method, by class and name; results agree but for rounding."""
+
+_REWRITTEN_FUNCTIONS: Mapping[tuple[str, str], Callable[..., Any]] = {
+    ("DisentangledSelfAttention", "compute_attention_span"): _span,
+    ("LongT5LocalAttention", "_split_into_blocks"): _split,
+    ("LongT5TransientGlobalAttention", "_split_into_blocks"): _split,
+}
+"""What replaces a function, by a class of the file that has it and by its name; results agree to the bit."""

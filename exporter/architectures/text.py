@@ -101,8 +101,7 @@ class BlockSparseEncoder(TextEncoder):
 
 def block_sparse_limit(config: Any) -> int | None:
     """Up to how many tokens a BigBird looks at all of them; None when it always does."""
-    # A decoder reads the past in full whatever its configuration says.
-    if config.attention_type != "block_sparse" or getattr(config, "is_decoder", False):
+    if config.attention_type != "block_sparse":
         return None
     return int((5 + 2 * config.num_random_blocks) * config.block_size)
 
@@ -170,17 +169,16 @@ class Deberta(RelativeEncoder):
     default_onnx_opset = 12
     tasks = tuple(task for task in _UNDERSTANDING if task != "multiple-choice")
 
-    @property
-    def max_sequence(self) -> int | None:
-        # Beyond the distances it was made for, how wide it looks depends on the length, which a trace forgets.
-        distances = int(self.config.max_relative_positions)
-        return super().max_sequence or (distances if distances > 0 else int(self.config.max_position_embeddings))
-
 
 @register
 class BigBird(BlockSparseEncoder):
     model_types = ("big-bird",)
     tasks = _UNDERSTANDING_AND_CAUSAL
+
+    @property
+    def max_sequence(self) -> int | None:
+        # Beside another model's text it looks at all of its own, whatever its configuration says.
+        return int(self.config.max_position_embeddings) if self.config.add_cross_attention else super().max_sequence
 
 
 @register

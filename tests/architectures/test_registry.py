@@ -89,6 +89,20 @@ def test_a_name_with_past_asks_for_the_cache() -> None:
     assert "past_key_values.0.key" in described.inputs
 
 
+@pytest.mark.parametrize(
+    ("feature", "changes", "longest"),
+    [
+        ("masked-lm", {}, 36),
+        ("causal-lm", {}, 36),
+        ("causal-lm", {"add_cross_attention": True}, 96),
+        ("masked-lm", {"attention_type": "original_full"}, 96),
+    ],
+)
+def test_a_big_bird_takes_what_it_looks_at_in_full(feature: str, changes: dict[str, object], longest: int) -> None:
+    described = architectures.describe(tiny.config("big-bird", feature, **changes), feature)
+    assert described.axis("sequence").maximum == longest
+
+
 def test_an_unknown_type_is_answered_with_the_nearest() -> None:
     with pytest.raises(ExportError) as caught:
         architectures.features("robreta")

@@ -67,6 +67,16 @@ def test_the_file_computes_what_eager_does(model_type: str, task: str, tmp_path:
         np.testing.assert_allclose(output, reference.numpy(), atol=2e-5)
 
 
+def test_a_text_may_be_padded_where_its_only_global_token_was(tmp_path: Path) -> None:
+    path, module = exported("longformer", "sequence-classification", tmp_path)
+    runner = open_model(path)
+    values = inputs.make(module.graph, {"batch": 1, "sequence": runner.inputs[0].shape[1]}, module.model.config, "left")
+    assert values["attention_mask"][0, 0] == 0
+    with torch.no_grad():
+        expected = module(*map(torch.from_numpy, values.values()))
+    np.testing.assert_allclose(runner.run(values)["logits"], expected[0].numpy(), atol=2e-5)
+
+
 @pytest.mark.parametrize("sizes", [(1, 11), (2, 12), (1, 1), (2, 6), (12, 1)])
 def test_fixed_sizes_refuse_every_other_size(sizes: tuple[int, int], tmp_path: Path) -> None:
     path, module = exported("bert", "default", tmp_path, TorchScriptOptions(1, 12, fixed_sizes=True))
