@@ -10,6 +10,7 @@ They are thin: an `Architecture` whose inputs can be made as tensors.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -39,6 +40,14 @@ class OnnxConfig(Architecture):
 
     def __init__(self, config: Any, task: str = "default") -> None:
         super().__init__(config, task)
+        self._config = config  # the name under which subclasses written for `transformers.onnx` know it
+        self._preprocessor: Any = None
+
+    def prepared_by(self, preprocessor: Any) -> OnnxConfig:
+        """The same for a checkpoint whose preprocessor `generate_dummy_inputs` is to be given."""
+        prepared = copy.copy(self)
+        prepared._preprocessor = preprocessor
+        return prepared
 
     @classmethod
     def from_model_config(cls, config: Any, task: str = "default") -> OnnxConfig:
@@ -75,7 +84,9 @@ class OnnxConfig(Architecture):
 
     def _arrays(self, sizes: Mapping[str, int]) -> dict[str, arrays.Array]:
         made = self.generate_dummy_inputs(
-            None, batch_size=sizes.get("batch", DEFAULT_BATCH), seq_length=sizes.get("sequence", DEFAULT_SEQUENCE)
+            self._preprocessor,
+            batch_size=sizes.get("batch", DEFAULT_BATCH),
+            seq_length=sizes.get("sequence", DEFAULT_SEQUENCE),
         )
         return {name: np.asarray(value) for name, value in made.items()}
 

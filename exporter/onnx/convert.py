@@ -37,7 +37,7 @@ def export(
     """Export the one graph that a configuration describes.
 
     Args:
-        preprocessor: The checkpoint's tokenizer or processor; None where there is none.
+        preprocessor: The checkpoint's tokenizer or processor, which `generate_dummy_inputs` is given; None without.
         model: Eager PyTorch model; put into evaluation mode.
         config: What it takes and gives.
         opset: Opset of the file.
@@ -50,14 +50,12 @@ def export(
         ExportError: No engine can convert the model.
     """
     model.eval()
-    graph = config.graphs[0]
+    graph = config.prepared_by(preprocessor).graphs[0]
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    made = config.generate_dummy_inputs(preprocessor)
-    sample = {name: made[name].numpy() for name in graph.inputs}
     failures = []
     for engine in engine_order(config.config.model_type, parameters, OnnxOptions(opset)):
         try:
-            export_graph(GraphModule(model, graph), OnnxOptions(opset, engine), Path(output), sample)
+            export_graph(GraphModule(model, graph), OnnxOptions(opset, engine), Path(output))
         except ExportError as error:
             failures.append(error)
         else:
@@ -86,6 +84,7 @@ def validate_model_outputs(
     Raises:
         OutputMatchError: A `ValueError`: the file differs.
     """
+    config = config.prepared_by(preprocessor)
     graph = config.graphs[0]
     missing = set(onnx_named_outputs) - set(graph.outputs)
     if missing:

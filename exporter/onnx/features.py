@@ -62,4 +62,6 @@ class FeaturesManager:
 def _maker(model_type: str) -> type[ReadyOnnxConfig] | None:
     wanted = model_type.replace("_", "-")
     name = next((name for name, known in READY_CLASSES.items() if known == wanted), None)
-    return ready_class(name) if name else None
+    if name:
+        return ready_class(name)
+    return ReadyOnnxConfig if wanted in architectures.model_types() else None

@@ -72,5 +72,6 @@ def _describe(checkpoint: Checkpoint, request: CheckpointRequest, use_past: bool
                 "custom-code", "`config:` would run code of this repository.", "Allow it with `--allow-custom-code`."
             )
         file, _, class_name = request.custom_config.rpartition(":")
-        return onnx.load_custom_config(Path(file), class_name)(config, feature(task, use_past)), "custom"
+        described = onnx.load_custom_config(Path(file), class_name)(config, feature(task, use_past))
+        return described.prepared_by(checkpoint.preprocessor), "custom"
     return describe_or_infer(config, task, use_past, evidence_of(checkpoint.model, checkpoint.preprocessor))

@@ -49,9 +49,9 @@ def broken(checks: Iterable[Check]) -> tuple[str, ...]:
 def _names(label: str, cases: tuple[CaseResult, ...], failed: list[Check]) -> Iterator[str]:
     names = "{" + ", ".join(repr(each.output) for case in cases[:1] for each in case.outputs) + "}"
     wrong = next((check for check in failed if check.name == "output names"), None)
-    if wrong is None:
+    if wrong is None and cases:
         yield f"{_ONE}-[✓] {label} model output names match reference model ({names})"
-    else:
+    elif wrong is not None:
         yield f"{_ONE}-[x] {label} model output names do not match reference model: {wrong.message}"
 
 
