@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from exporter.architectures.text import OffsetEncoder, TextEncoder
 from exporter.architectures.vision import ImageEncoder
 from exporter.results import ExportError
 
-__all__ = ["Evidence", "describe_or_infer", "infer"]
+__all__ = ["Evidence", "describe_or_infer", "infer", "refused"]
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,39 @@ def infer(config: Any, task: str, evidence: Evidence) -> Architecture:
     name, with_past = tasks.split_past(task)
     family = _family(config, tasks.find(name).name, with_past, evidence)
     names = _input_names(evidence, family)
-    for each in names:
-        if each not in KNOWN_INPUTS or (each == "input_features" and not hasattr(config, "num_mel_bins")):
-            raise _cannot(each, evidence)
+    unknown = [
+        each
+        for each in names
+        if each not in KNOWN_INPUTS or (each == "input_features" and not hasattr(config, "num_mel_bins"))
+    ]
+    if unknown:
+        raise _cannot(unknown, evidence)
     leaf = type(f"Inferred{evidence.model_class}", (family,), _words(family, names, evidence))
     made: Architecture = leaf(config, name, with_past)
     missing = [each for each in evidence.required if each not in made.inputs]
     if missing:
-        raise _cannot(missing[0], evidence)
+        raise _cannot(missing, evidence)
     return made
+
+
+def refused(architecture: Architecture, reason: str, evidence: Evidence) -> ExportError:
+    """The error for a model that doesn't run on what was inferred for it.
+
+    Args:
+        architecture: What was inferred.
+        reason: What the model said, on one line.
+        evidence: What the checkpoint says.
+    """
+    given = list(architecture.inputs)
+    spoken_of = [each for each in evidence.parameters if re.search(rf"\b{each}\b", reason)]
+    # A model that asks for another input names it; else what it was given has another shape than it wants.
+    wanted = [each for each in spoken_of if each not in given] or [evidence.main_input]
+    return ExportError(
+        "cannot-infer",
+        f"{evidence.model_class} takes {_listed(wanted)}, and no values that it accepts could be made from the "
+        f"checkpoint alone: given {_listed(given)}, it says {reason}.",
+        _custom_config(evidence.model_class, [each for each in given if each not in wanted], wanted),
+    )
 
 
 def _family(config: Any, task: str, with_past: bool, evidence: Evidence) -> type[Architecture]:
@@ -93,7 +118,7 @@ def _family(config: Any, task: str, with_past: bool, evidence: Evidence) -> type
     if family is WaveformEncoder and not hasattr(config, "conv_kernel"):
         family = SpectrogramEncoder  # the name is of old: what an AST calls values is a spectrogram
     if family is None:
-        raise _cannot(evidence.main_input, evidence)
+        raise _cannot([evidence.main_input], evidence)
     return OffsetEncoder if family is TextEncoder and _counts_from_padding(config) else family
 
 
@@ -121,19 +146,24 @@ def _words(family: type[Architecture], names: tuple[str, ...], evidence: Evidenc
     return words
 
 
-def _cannot(name: str, evidence: Evidence) -> ExportError:
-    others = [each for each in evidence.preprocessor if each in evidence.parameters and each != name]
+def _cannot(unknown: Sequence[str], evidence: Evidence) -> ExportError:
+    known = [each for each in evidence.preprocessor if each in evidence.parameters and each not in unknown]
     return ExportError(
         "cannot-infer",
-        f"{evidence.model_class} takes {name!r}, and no values for it can be made from the checkpoint alone.",
-        _custom_config(evidence.model_class, [*others, name]),
+        f"{evidence.model_class} takes {_listed(unknown)}, and no values for "
+        f"{'it' if len(unknown) == 1 else 'them'} can be made from the checkpoint alone.",
+        _custom_config(evidence.model_class, known, unknown),
     )
 
 
-def _custom_config(model_class: str, names: list[str]) -> str:
-    """The few lines that describe a model, to be filled in."""
-    axes = ", ".join(f'"{name}": {{0: "batch", 1: "sequence"}}' for name in names)
-    tensors = ", ".join(f'"{name}": torch.ones(batch_size, seq_length)' for name in names)
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(map(repr, names[:-1])), repr(names[-1])]))
+
+
+def _custom_config(model_class: str, known: Sequence[str], unknown: Sequence[str]) -> str:
+    """The few lines that describe a model: they run as they are, and shapes and types are for the reader to correct."""
+    axes = ", ".join(f'"{name}": {{0: "batch", 1: "sequence"}}' for name in (*known, *unknown))
+    tensors = ", ".join(f'"{name}": torch.ones(batch_size, seq_length)' for name in unknown)
     return f"""Describe it in a file beside the manifest (`config: export_configs.py:{model_class}OnnxConfig`):
 
 import torch
@@ -144,8 +174,7 @@ class {model_class}OnnxConfig(OnnxConfig):
     def inputs(self):  # the axes that may vary
         return {{{axes}}}
 
-    def generate_dummy_inputs(self, preprocessor=None, batch_size=2, seq_length=8, **sizes):
-        # tensors of the right shapes and types
+    def generate_dummy_inputs(self, preprocessor=None, batch_size=2, seq_length=8, **sizes):  # right shapes and types
         return {{{tensors}}}"""
 
 

@@ -19,6 +19,7 @@ from exporter.pipeline.messages import (
     InspectRequest,
     ValidateRequest,
 )
+from exporter.pipeline.trial import refuse_unrunnable
 from exporter.pipeline.writing import onnx_options, write_onnx, write_torchscript
 from exporter.results import FormatResult, Status, Validation
 from exporter.validation import validate_artifact
@@ -41,15 +42,17 @@ def inspect(request: InspectRequest) -> Inspection:
 
 
 def default_opset(request: CheckpointRequest) -> int:
-    """The opset that the documented Python API chooses for this checkpoint."""
+    """The opset that is documented for this type of checkpoint; for a type that nobody described, a manifest's."""
     found = checkpoint_files.inspect(Path(request.path), request.task)
     described = architectures.find(found.model_type, found.task.name)
-    return described.default_onnx_opset if described else onnx.OnnxConfig.default_onnx_opset
+    return described.default_onnx_opset if described else onnx.OnnxOptions().opset
 
 
 def export(request: ExportRequest) -> ExportReply:
     """Convert a checkpoint and write the folder of its artifact."""
     loaded = load_described(request.checkpoint, request.options.get("dtype", "float32"), request.format == "onnx")
+    if loaded.origin == "inferred":
+        refuse_unrunnable(loaded)
     artifact, engines = (write_onnx if request.format == "onnx" else write_torchscript)(loaded, request)
     runner = open_file(request.format, Path(request.directory) / artifact.files[-1].path)
     return ExportReply(

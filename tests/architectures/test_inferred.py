@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,9 @@ from transformers import CONFIG_MAPPING, PreTrainedModel
 from exporter import inputs, tasks
 from exporter.architectures.inferred import Evidence, describe_or_infer, infer
 from exporter.eager import GraphModule, evidence_of
-from exporter.results import ExportError
+from exporter.pipeline import steps
+from exporter.pipeline.messages import CheckpointRequest, ExportRequest, ValidateRequest
+from exporter.results import ExportError, Status
 
 TEXT = ("input_ids", "attention_mask")
 
@@ -146,3 +149,97 @@ def test_a_main_input_of_no_known_kind_is_named() -> None:
     )
     with pytest.raises(ExportError, match="'past_values'"):
         infer(SimpleNamespace(model_type="time_series"), "default", evidence)
+
+
+PATCHES = {
+    "num_input_channels": 2,
+    "context_length": 32,
+    "patch_length": 4,
+    "patch_stride": 4,
+    "d_model": 16,
+    "num_attention_heads": 2,
+    "ffn_dim": 16,
+    "num_hidden_layers": 1,
+}
+PICTURES = {
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "vocab_size": 99,
+    "l_layers": 1,
+    "x_layers": 1,
+    "r_layers": 1,
+    "visual_feat_dim": 8,
+}
+FILM = {
+    "image_size": 16,
+    "patch_size": 8,
+    "num_frames": 2,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings", "engine", "named", "corrections"),
+    [
+        (
+            "patchtst",
+            PATCHES,
+            "dynamo",
+            "takes 'past_values', and no values for it can be made",
+            {
+                ', 1: "sequence"}': "}",
+                "torch.ones(batch_size, seq_length)": "torch.randn(batch_size, 32, 2)",
+                "    @property": '    outputs = {"last_hidden_state": {0: "batch"}}\n\n    @property',
+            },
+        ),
+        (
+            "lxmert",
+            PICTURES,
+            "legacy",
+            "takes 'visual_feats', and no values that it accepts could be made",
+            {
+                '"visual_feats": {0: "batch", 1: "sequence"}': '"visual_feats": {0: "batch"}, '
+                '"visual_pos": {0: "batch"}',
+                '"visual_feats": torch.ones(batch_size, seq_length)': '"visual_feats": torch.randn(batch_size, 6, 8), '
+                '"visual_pos": torch.rand(batch_size, 6, 4)',
+                "    @property": '    outputs = {"language_output": {0: "batch", 1: "sequence"}}\n\n    @property',
+            },
+        ),
+        (
+            "timesformer",
+            FILM,
+            "legacy",
+            "takes 'pixel_values', and no values that it accepts could be made",
+            {', 1: "sequence"}': "}", "torch.ones(batch_size, seq_length)": "torch.randn(batch_size, 2, 3, 16, 16)"},
+        ),
+    ],
+)
+def test_the_lines_of_the_message_work_once_their_shapes_are_corrected(
+    model_type: str, settings: dict[str, Any], engine: str, named: str, corrections: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "export").mkdir()
+    build(model_type, "default", settings).save_pretrained(tmp_path / "checkpoint")
+    asked = CheckpointRequest(path=str(tmp_path / "checkpoint"), task="default")
+    request = ExportRequest(checkpoint=asked, format="onnx", engine=engine, directory=str(tmp_path / "export"))
+    with pytest.raises(ExportError, match=named) as caught:
+        steps.export(request)
+    prose, _, code = caught.value.problem.hint.partition("\n\n")
+    assert len([line for line in code.splitlines() if line]) <= 10
+
+    # The class is valid Python as it stands; only what nobody could know is corrected.
+    class_name = prose.partition("export_configs.py:")[2].partition("`")[0]
+    for guessed, right in corrections.items():
+        assert guessed in code
+        code = code.replace(guessed, right)
+    (tmp_path / "export_configs.py").write_text(code)
+    custom = {"custom_config": f"{tmp_path}/export_configs.py:{class_name}", "allow_custom_code": True}
+    asked = asked.model_copy(update=custom)
+    reply = steps.export(request.model_copy(update={"checkpoint": asked}))
+    judged = steps.validate(ValidateRequest(checkpoint=asked, format="onnx", directory=request.directory))
+
+    assert reply.architecture == "custom"
+    assert judged.status is Status.PASSED, judged.log
