@@ -110,8 +110,12 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
         raise ExportError(
             "external-data", f"{path.name}: the file {location!r} with the weight {tensor.name!r} is missing."
         )
-    end = int(entry.get("offset", 0)) + int(entry.get("length", 0))
-    if data.stat().st_size < end:
+    places = [entry.get(key, "0") for key in ("offset", "length")]
+    if not all(each.isdecimal() for each in places):
+        raise ExportError(
+            "external-data", f"{path.name}: where the weight {tensor.name!r} starts and how long it is are no numbers."
+        )
+    if data.stat().st_size < sum(map(int, places)):
         raise ExportError(
             "external-data", f"{path.name}: {location!r} ends before the weight {tensor.name!r} does; it is cut short."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunne
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise ExportError("not-loadable", f"ONNX Runtime can't load {path.name}: {_first_line(error)}") from error
+        raise ExportError("not-loadable", f"ONNX Runtime can't load {path.name}: {_reason(error)}") from error
     return OnnxRunner(path, session)
 
 
@@ -82,6 +83,20 @@ def _info(node: ort.NodeArg) -> TensorInfo:
     names = {"float": "float32", "double": "float64"}
     shape = tuple(size if isinstance(size, (int, str)) else "?" for size in node.shape)
     return TensorInfo(name=node.name, dtype=names.get(dtype, dtype), shape=shape)
+
+
+_TOO_NEW = (
+    (re.compile(r"Opset (\d+) is under development.* till opset (\d+)", re.DOTALL), "opset"),
+    (re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"), "IR version"),
+)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file can't be loaded; in our words where ONNX Runtime's are about its own sources."""
+    for pattern, what in _TOO_NEW:
+        if found := pattern.search(str(error)):
+            return f"it has {what} {found[1]}, and this ONNX Runtime ({ort.__version__}) knows up to {found[2]}."
+    return _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

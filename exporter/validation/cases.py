@@ -6,11 +6,12 @@ block, a window or a bucket fits by luck.
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,7 +64,8 @@ class Case:
         precise: Whether eager is also run in float64: small cases that between them show how the model rounds.
         again: Whether the file is run in other ways too: those that between them use every axis and mask.
         large: Whether it takes long; what a quick run leaves out.
-        vocabulary: Whether the ids go through the whole vocabulary.
+        ids: Which token ids: ``drawn`` at random, ``all`` of the vocabulary, or the ``special`` ones, as if they were
+            text.
     """
 
     name: str
@@ -73,7 +75,7 @@ class Case:
     precise: bool = False
     again: bool = False
     large: bool = False
-    vocabulary: bool = False
+    ids: Literal["drawn", "all", "special"] = "drawn"
 
 
 def axes_of(graph: Graph) -> tuple[str, ...]:
@@ -104,13 +106,10 @@ def plan(graph: Graph, base: Mapping[str, int], config: Any, seed: int = 0) -> t
         seed: Moves the seed of every case.
     """
     fitted: dict[str, Case] = {}
-    for case in _proposed(graph, base, windows(config), getattr(decoder_config(config), "vocab_size", None)):
+    for case in _proposed(graph, base, config):
         # What was traced stays as it is: a file may promise nothing else.
         sizes = dict(base) if case.sizes == base else _fit(graph, case.sizes)
-        same = any(
-            (each.sizes, each.mask, each.vocabulary) == (sizes, case.mask, case.vocabulary) for each in fitted.values()
-        )
-        if not same:
+        if not any((each.sizes, each.mask, each.ids) == (sizes, case.mask, case.ids) for each in fitted.values()):
             own = zlib.crc32(f"{seed} {graph.file} {case.name}".encode())
             fitted[case.name] = replace(case, sizes=sizes, seed=own)
     return tuple(fitted.values())
@@ -119,18 +118,26 @@ def plan(graph: Graph, base: Mapping[str, int], config: Any, seed: int = 0) -> t
 def inputs_of(case: Case, graph: Graph, config: Any) -> dict[str, Array]:
     """The arrays of a case, in the order of the graph's inputs."""
     arrays = make(graph, case.sizes, config, case.mask, case.seed)
-    if case.vocabulary:
-        ids = arrays["input_ids"]
-        arrays["input_ids"] = (
-            np.arange(ids.size, dtype=ids.dtype).reshape(ids.shape) % decoder_config(config).vocab_size
-        )
+    if case.ids != "drawn":
+        shape, text = arrays["input_ids"].shape, decoder_config(config)
+        arrays["input_ids"] = _all_ids(shape, text.vocab_size) if case.ids == "all" else _special_ids(shape, text)
     return arrays
 
 
-def _proposed(
-    graph: Graph, base: Mapping[str, int], lengths: tuple[int, ...], vocabulary: int | None
-) -> Iterator[Case]:
-    axes = axes_of(graph)
+def _all_ids(shape: tuple[int, ...], vocabulary: int) -> Array:
+    return np.arange(math.prod(shape), dtype=np.int64).reshape(shape) % vocabulary
+
+
+def _special_ids(shape: tuple[int, ...], config: Any) -> Array:
+    """The ids that mean something to a model, and the ends of its vocabulary; every row has the same, turned on."""
+    named = (value for name, value in vars(config).items() if name.endswith("_token_id") and type(value) is int)
+    known = sorted({0, config.vocab_size - 1} | {each for each in named if 0 <= each < config.vocab_size})
+    row = np.resize(np.asarray(known, np.int64), shape[-1])
+    return np.stack([np.roll(row, index) for index in range(math.prod(shape[:-1]))]).reshape(shape)
+
+
+def _proposed(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Case]:
+    axes, lengths = axes_of(graph), windows(config)
     together = dict(base) | dict(zip(axes, _PRIMES, strict=False))
     several = len(axes) > 1
     yield Case("traced", base, precise=True, again=True)
@@ -149,8 +156,11 @@ def _proposed(
     for axis in axes:
         if _kind(axis) in ("length", "past"):
             yield from _long(graph, axis, base, lengths)
-    if vocabulary and vocabulary <= LONGEST and "input_ids" in graph.inputs:
-        yield from _sweep(graph, base, vocabulary)
+    vocabulary = getattr(decoder_config(config), "vocab_size", None)
+    if vocabulary and "input_ids" in graph.inputs:
+        yield Case("special-ids", base, ids="special")
+        if vocabulary <= LONGEST:
+            yield from _sweep(graph, base, vocabulary)
 
 
 def _rows(axes: tuple[str, ...], base: Mapping[str, int]) -> Iterator[Case]:
@@ -198,7 +208,7 @@ def _sweep(graph: Graph, base: Mapping[str, int], vocabulary: int) -> Iterator[C
         length = min(_maximum(graph, axis, base) or _UNLIMITED, 101)
         others = {name: min(size, 2) for name, size in base.items()}
         sizes = {**others, "batch": -(-vocabulary // length), axis: length}
-        yield Case("vocabulary", sizes, large=True, vocabulary=True)
+        yield Case("vocabulary", sizes, large=True, ids="all")
 
 
 def _maximum(graph: Graph, axis: str, sizes: Mapping[str, int]) -> int | None:
