@@ -18,7 +18,7 @@ from exporter.architectures.text import OffsetEncoder, TextEncoder
 from exporter.architectures.vision import ImageEncoder
 from exporter.results import ExportError
 
-__all__ = ["Evidence", "describe_or_infer", "infer", "refused"]
+__all__ = ["Evidence", "counts_from_padding", "describe_or_infer", "infer", "refused"]
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def _family(config: Any, task: str, with_past: bool, evidence: Evidence) -> type
         family = SpectrogramEncoder  # the name is of old: what an AST calls values is a spectrogram
     if family is None:
         raise _cannot([evidence.main_input], evidence)
-    return OffsetEncoder if family is TextEncoder and _counts_from_padding(config) else family
+    return OffsetEncoder if family is TextEncoder and counts_from_padding(config) else family
 
 
-def _counts_from_padding(config: Any) -> bool:
+def counts_from_padding(config: Any) -> bool:
     """Whether the table of positions is a round number and the places that a padded text can't use: 514 = 512 + 2."""
     positions, pad = getattr(config, "max_position_embeddings", None), getattr(config, "pad_token_id", None)
     if positions is None or pad is None:

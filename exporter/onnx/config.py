@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from exporter import inputs as arrays
-from exporter.architectures import Architecture, Axes, Graph, Part
+from exporter.architectures import Architecture, Axes, AxisRange, Graph, Part
 from exporter.architectures.cache import PAST, PRESENT, cache_axes, cross_cache_axes
+from exporter.architectures.inferred import counts_from_padding
 
 __all__ = ["OnnxConfig", "OnnxConfigWithPast", "OnnxSeq2SeqConfigWithPast"]
 
@@ -60,6 +61,13 @@ class OnnxConfig(Architecture):
         if type(self).generate_dummy_inputs is OnnxConfig.generate_dummy_inputs:
             return (graph,)
         return (replace(graph, generate=self._arrays),)
+
+    def axis(self, name: str) -> AxisRange:
+        positions = getattr(self.config, "max_position_embeddings", None)
+        if name == "sequence" and isinstance(positions, int) and positions > 0:
+            taken = self.config.pad_token_id + 1 if counts_from_padding(self.config) else 0
+            return AxisRange(maximum=positions - taken)
+        return super().axis(name)
 
     def generate_dummy_inputs(
         self, preprocessor: Any = None, batch_size: int = -1, seq_length: int = -1, framework: Any = None, **sizes: int
