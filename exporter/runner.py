@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from exporter.results import Check, TensorInfo
 
-__all__ = ["Array", "Contract", "Runner", "few_values"]
+__all__ = ["Array", "Contract", "Quantised", "Runner", "few_values"]
 
 Array = npt.NDArray[Any]
 
@@ -30,6 +30,26 @@ def few_values(tensor: Array) -> bool:
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """A matrix that a file stores as integers.
+
+    Attributes:
+        name: The file's own name for it.
+        values: What the integers stand for, float64.
+        step: Distance between neighbouring integers in the same unit; one number, or one by channel, so that it can be
+            laid over `values`.
+        gathered: Whether rows are looked up in it.
+        multiplied: Whether something is multiplied with it.
+    """
+
+    name: str
+    values: Array
+    step: Array
+    gathered: bool
+    multiplied: bool
+
+
+@dataclass(frozen=True)
 class Contract:
     """What a file promises, read from the file and not from running it.
 
@@ -41,6 +61,7 @@ class Contract:
         same_kernels: Whether the runtime runs eager's own kernels, so that results should agree to the bit.
         float32_operators: Of a file that was opened to compute in float64: the operators that round all the same.
         float32_scalars: Likewise: the scalars that were rounded when they were stored, from a number nobody knows.
+        quantised: Likewise: the matrices that were stored as integers.
         checks: Structural checks that only the format can make (``onnx.checker``, external data complete and below
             the folder, shapes that can be inferred ...), each with a reason when it failed.
     """
@@ -52,6 +73,7 @@ class Contract:
     same_kernels: bool = False
     float32_operators: tuple[str, ...] = ()
     float32_scalars: tuple[str, ...] = ()
+    quantised: tuple[Quantised, ...] = ()
     checks: tuple[Check, ...] = ()
 
 

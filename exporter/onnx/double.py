@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from exporter.onnx.contract import contract_of, read_model
 from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
-from exporter.onnx.scalars import meant
+from exporter.onnx.scalars import meant, meant_in_half
 from exporter.onnx.spelled import spelled_out
 from exporter.results import ExportError
 from exporter.runner import Array, Contract, few_values
@@ -38,6 +38,8 @@ _INLINE_BYTES = 1024
 _FLOAT32_ONLY = frozenset({"Conv", "ConvTranspose", "AveragePool"})
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+)\(")
 _TRIES = 12
+
+_HALF_BITS = {"float16": 10, "bfloat16": 7}
 
 # Inputs that are float32 by definition, whatever the data is.
 _FLOAT32_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
@@ -173,8 +175,11 @@ class _Weights:
         wide: Array = array.astype(np.float64)
         if name in self.exact or not (array.size and few_values(array)):
             return wide
+        half = _HALF_BITS.get(str(array.dtype))
+        stored_own = {float(array.dtype.type(each)) for each in self.own_scalars} if half else self.own_scalars
         for value in np.unique(wide[~np.isnan(wide)]).tolist():
-            number, own = meant(value), value in self.own_scalars
+            number = meant_in_half(value, array.dtype.type, half) if half else meant(value)
+            own = value in stored_own
             if own and (number is None or array.size > 1):
                 continue
             if number is None or (own and number != value):

@@ -4,16 +4,18 @@ A model's code says ``1e-12`` or ``sqrt(64)``; a file keeps the nearest float32.
 that rounding would be the largest error left, a thousand times larger than all others, and would hide small faults.
 So a scalar is taken for the simple number that rounds to it: a short decimal, a root of a small fraction, a logarithm
 of a small whole number. One that was written down wrong is near no simple number, or near a wrong one, and stays wrong.
+Half precision leaves fewer digits to go by, so that only the simplest numbers are taken.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-__all__ = ["meant"]
+__all__ = ["meant", "meant_in_half"]
 
 _DECIMAL_DIGITS = 6
 _LARGEST_WHOLE = 100_000
@@ -21,6 +23,10 @@ _DENOMINATORS = (1, 2, 3, 4)
 _ROOTS = (1, 2, 4)
 _NAMED = (math.sqrt(2 / math.pi), math.sqrt(math.pi / 2), math.pi, 2 * math.pi, math.pi / 2, math.e)
 _NEAR = 1e-5
+
+# What activations are written with.
+_WRITTEN = (0.044715, 1.702)
+_FEW_DIGITS = 2
 
 
 def meant(stored: float) -> float | None:
@@ -38,9 +44,45 @@ def meant(stored: float) -> float | None:
     return None if size is None else math.copysign(size, stored)
 
 
+def meant_in_half(stored: float, rounded: Callable[[float], Any], bits: int) -> float | None:
+    """The same for a scalar in a type of less precision.
+
+    Args:
+        stored: The number as it is stored.
+        rounded: Rounds a number to the type.
+        bits: Bits of its fraction.
+
+    >>> meant_in_half(float(np.float16(2**0.5)), np.float16, 10) == 2**0.5
+    True
+    """
+    if stored == 0 or not math.isfinite(stored) or _digits(str(stored)) <= _DECIMAL_DIGITS:
+        return stored
+    size = next((each for each in _simplest(abs(stored), rounded, bits) if float(rounded(each)) == abs(stored)), None)
+    return None if size is None else math.copysign(size, stored)
+
+
+def _simplest(size: float, rounded: Callable[[float], Any], bits: int) -> Iterator[float]:
+    shortest = str(rounded(size))
+    if _digits(shortest) <= _FEW_DIGITS:
+        yield float(shortest)
+    yield from (*_NAMED, *_WRITTEN)
+    # Beyond this more whole numbers have a root that rounds to the same.
+    end = 2 ** (bits - 1)
+    for root in _ROOTS[1:]:
+        for inverse in (False, True):
+            whole = round(size ** (-root if inverse else root))
+            if 1 < whole <= end:
+                yield whole ** ((-1 if inverse else 1) / root)
+    if size < math.log(end):
+        yield math.log(max(round(math.exp(size)), 1))
+
+
+def _digits(number: str) -> int:
+    return len(number.split("e")[0].replace(".", "").strip("0-"))
+
+
 def _candidates(size: float) -> Iterator[float]:
-    digits = str(np.float32(size)).split("e")[0].replace(".", "").strip("0")
-    if len(digits) <= _DECIMAL_DIGITS:
+    if _digits(str(np.float32(size))) <= _DECIMAL_DIGITS:
         yield float(str(np.float32(size)))
     for root in _ROOTS:
         for inverse in (False, True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,11 +13,13 @@ from exporter.inputs import trace_sizes
 from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
 from exporter.runner import Contract, Runner
 from exporter.validation.bisect import first_diverging
+from exporter.validation.budget import Floor
 from exporter.validation.cases import Case, axes_of, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes
 from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
 from exporter.validation.log import broken, lines
+from exporter.validation.lowered import Lowered, as_stored, exact_relations
 from exporter.validation.precision import LOWER, agreement, lowered_floors
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
@@ -140,7 +142,8 @@ class FileJudge:
         checks = [*self.interface.checks, *self._contract()]
         self.notes += self.interface.notes
         cases: list[CaseResult] = []
-        if self.interface.outputs:
+        # Of a file that takes or gives something else nothing more can be said.
+        if all(check.status is Status.PASSED for check in self.interface.checks):
             runs = without_flips(self.interface.graph, self._runs(precise=True))
             tolerances = self._tolerances(runs)
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
@@ -154,6 +157,7 @@ class FileJudge:
                 checks += agreement(self.weights.dtype, self.interface.graph, runs)
             self.diverges_at = self._diverges_at(cases, runs)
             checks += self._relations(runs, tolerances)
+            checks += self._lowered_checks(runs)
             checks += self._other_sizes(tolerances)
             checks += self._refused_axes()
             if not runs:
@@ -314,17 +318,15 @@ class FileJudge:
 
     def _float64(self, runs: list[Run], tolerances: Tolerances, cases: list[CaseResult]) -> Iterator[CaseResult]:
         """The graph in float64 against eager in float64."""
-        if self.artifact.open_double is None or self._explicit is not None:
-            return
-        try:
-            runner = self.artifact.open_double(self.reference.scalars)
-        except ExportError as error:
-            if error.problem.kind != "no-float64":
-                raise
-            self.left_out.append(f"the graph in float64: {error.problem.message}")
+        if (runner := self.double) is None:
             return
         factor = self._float64_factor(runner.contract())
         exact = [run for run in runs if run.exact is not None]
+        if self.lowered and (twin := self.lowered.reference):
+            graph, floors = self.interface.graph, floors_of(self.interface.graph, runs)
+            exact = [replace(run, exact=twin.run64(graph, run.arrays)) for run in exact if run.case.again]
+            yield from self._again(runner, FLOAT64, exact, Tolerances(floors, factor, lenient_dtype=True))
+            return
         for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
             # A file that runs in float32 and not in float64 is no worse for it.
             if not result.outputs:
@@ -334,8 +336,47 @@ class FileJudge:
             else:
                 yield result
 
+    @cached_property
+    def double(self) -> Runner | None:
+        """The file in float64; None where a person set the tolerance, or it can't be."""
+        if self.artifact.open_double is None or self._explicit is not None:
+            return None
+        try:
+            return self.artifact.open_double(self.reference.scalars)
+        except ExportError as error:
+            if error.problem.kind != "no-float64":
+                raise
+            self.left_out.append(f"the graph in float64: {error.problem.message}")
+            return None
+
+    @cached_property
+    def lowered(self) -> Lowered | None:
+        """What a file in lower precision stores; None where it isn't one or can't be computed in float64."""
+        if self.weights.dtype not in LOWER or self.double is None:
+            return None
+        quantised, stored = self.double.contract().quantised, self.interface.runner.weights()
+        found = as_stored(self.weights.dtype, quantised, stored, self.reference)
+        if found.reason:
+            self.left_out.append(f"the graph against the very numbers that the file stores: {found.reason}")
+        return found
+
+    def _lowered_checks(self, runs: list[Run]) -> Iterator[Check]:
+        """The stored numbers of a file in lower precision, and its relations where nothing rounds."""
+        if self.lowered is None or self.double is None or self.settings.case:
+            return
+        yield self.lowered.check
+        if self.lowered.reference is not None and (
+            lab := self._laboratory(runs, floors_of(self.interface.graph, runs))
+        ):
+            runner, factor = self.double, self._float64_factor(self.double.contract())
+            yield from exact_relations(
+                lab, factor, self.lowered.reference, lambda arrays: self.interface.run(arrays, runner)
+            )
+
     def _float64_factor(self, contract: Contract) -> float:
-        if self.weights.computed or contract.float32_operators or self.weights.dtype in LOWER:
+        exact = self.lowered is not None and self.lowered.reference is not None
+        computed = self.lowered.computed if self.lowered and exact else self.weights.computed
+        if computed or contract.float32_operators or (self.weights.dtype in LOWER and not exact):
             return FLOAT64_FACTOR_COMPUTED
         return FLOAT64_FACTOR_SCALARS if contract.float32_scalars else FLOAT64_FACTOR
 
@@ -350,13 +391,16 @@ class FileJudge:
 
     def _relations(self, runs: list[Run], tolerances: Tolerances) -> tuple[Check, ...]:
         """On a small case without a mask that has rows and, where there are any, positions to compare."""
-        if self.settings.case or not runs:
+        lab = self._laboratory(runs, tolerances.floors)
+        if self.settings.case or lab is None:
             return ()
-        sizes = next((run for run in runs if run.case.name == "together" and run.case.again), runs[0]).case.sizes
-        lab = Laboratory(
-            self.interface.graph, self.subject.architecture.config, sizes, tolerances.floors, self.settings.seed
-        )
         return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), self.interface.run)
+
+    def _laboratory(self, runs: list[Run], floors: Mapping[str, Floor]) -> Laboratory | None:
+        if not runs:
+            return None
+        sizes = next((run for run in runs if run.case.name == "together" and run.case.again), runs[0]).case.sizes
+        return Laboratory(self.interface.graph, self.subject.architecture.config, sizes, floors, self.settings.seed)
 
     def _other_sizes(self, tolerances: Tolerances) -> Iterator[Check]:
         """What a file does with sizes that it doesn't promise."""

@@ -125,6 +125,16 @@ class Reference:
         outputs = _run(model, graph, inputs, dtype)
         return {name: each.astype(np.float32) if each.dtype.kind == "f" else each for name, each in outputs.items()}
 
+    def replaced(self, values: Arrays) -> Reference:
+        """The same model with other numbers; only its float64 is of use.
+
+        Args:
+            values: By the name of a parameter or buffer; those that share one may get different values.
+        """
+        twin = Reference(lambda: _with(self._load().eval().double(), values))
+        twin.parameter_bytes = self.parameter_bytes
+        return twin
+
     def modules64(self, graph: Graph, inputs: Arrays) -> list[tuple[str, Array]]:
         """Results of the model's innermost modules in float64, in order; see `exporter.validation.bisect`."""
         with Float64Only():
@@ -144,6 +154,17 @@ def _run(model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> 
         reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
         raise ExportError("eager-refuses", f"the eager model refuses these inputs: {reason}") from error
     return {name: _array(value) for name, value in zip(graph.outputs, outputs, strict=True)}
+
+
+def _with(model: nn.Module, values: Arrays) -> nn.Module:
+    for name, array in values.items():
+        place, _, attribute = name.rpartition(".")
+        module, tensor = model.get_submodule(place), torch.from_numpy(np.asarray(array, np.float64))
+        if attribute in module._parameters:
+            module._parameters[attribute] = nn.Parameter(tensor, requires_grad=False)
+        else:
+            module._buffers[attribute] = tensor
+    return model
 
 
 class _Reading(TorchFunctionMode):

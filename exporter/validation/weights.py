@@ -19,7 +19,7 @@ from torch import nn
 from exporter.results import Check, Status
 from exporter.runner import Array, few_values
 
-__all__ = ["WeightReport", "compare_weights"]
+__all__ = ["WeightReport", "compare_weights", "layouts"]
 
 _EQUAL = 1e-6
 """Largest difference, relative to the largest weight, that recomputing a weight (weight norm) may leave in float32."""
@@ -157,7 +157,7 @@ def _owners(tensor: Array, candidates: list[tuple[str, Array]]) -> tuple[str, ..
     return tuple(
         name
         for name, parameter in candidates
-        if any(_same(each, tensor) for each in _layouts(parameter.astype(tensor.dtype, copy=False), tensor))
+        if any(_same(each, tensor) for each in layouts(parameter.astype(tensor.dtype, copy=False), tensor))
     )
 
 
@@ -165,7 +165,7 @@ def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tupl
     """How a tensor differs from the parameter that it nearly is; empty when it resembles none."""
     nearest, best = "", _NEAR
     for name, stored in candidates:
-        for parameter in _layouts(stored.astype(tensor.dtype, copy=False), tensor):
+        for parameter in layouts(stored.astype(tensor.dtype, copy=False), tensor):
             if few_values(parameter):
                 continue
             error = np.abs(parameter - tensor)
@@ -185,7 +185,7 @@ def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tupl
     return nearest
 
 
-def _layouts(parameter: Array, tensor: Array) -> Iterator[Array]:
+def layouts(parameter: Array, tensor: Array) -> Iterator[Array]:
     """The parameter in every order of its axes that gives the tensor's shape; axes of one element are nothing."""
     squeezed, shape = parameter.squeeze(), tensor.squeeze().shape
     if squeezed.ndim > _MOST_AXES or sorted(squeezed.shape) != sorted(shape):
