@@ -2,10 +2,10 @@
 
     python -m benchmarks.validation_time [NAME...]
 
-Each export (dynamo) and each whole validation is a process of its own, in turn. Our own imports are not counted; what an
-engine imports when it is called is, and so are the eager models that the judge loads. Machines are noisy, so read the
-ratios; processor seconds stand beside those of the clock. On a busy machine set ``OMP_NUM_THREADS=1``: threads that
-wait for each other count as work. Writes ``benchmarks/results/validation_time.json``.
+Each export (dynamo) and each whole validation is a process of its own, in turn. Our own imports are not counted; what
+an engine imports when it is called is, and so are the eager models that the judge loads. Machines are noisy, so read
+the ratios; processor seconds stand beside those of the clock. On a busy machine set ``OMP_NUM_THREADS=1``: threads
+that wait for each other count as work. Writes ``benchmarks/results/validation_time.json``.
 """
 
 from __future__ import annotations
