@@ -175,6 +175,11 @@ class OnnxOptions(Written):
         "`dynamic`, takes any size.",
         json_schema_extra={"propertyNames": {"pattern": rf"^{_AXIS.pattern}$"}},
     )
+    separate_decoders: bool = Field(
+        default=False,
+        description="Whether an encoder-decoder with past also keeps `decoder_model.onnx` and "
+        "`decoder_with_past_model.onnx` beside `decoder_model_merged.onnx`, which is both in one.",
+    )
 
     @field_validator("engine")
     @classmethod

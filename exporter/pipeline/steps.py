@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter import architectures, checkpoint_files, onnx
+from exporter.pipeline.artifact import ArtifactFile
 from exporter.pipeline.judging import open_file, settings, subject
-from exporter.pipeline.loading import feature, load_described
+from exporter.pipeline.loading import Loaded, feature, load_described
 from exporter.pipeline.messages import (
     CheckpointRequest,
     ExportReply,
@@ -70,8 +71,15 @@ def export(request: ExportRequest) -> ExportReply:
         architecture=loaded.origin,
         parameters=loaded.parameters,
         engines=engines,
-        notes=loaded.checkpoint.notes,
+        notes=loaded.checkpoint.notes + _unmerged(loaded, artifact),
     )
+
+
+def _unmerged(loaded: Loaded, artifact: ArtifactFile) -> tuple[str, ...]:
+    """What to note where two decoders should be one file and aren't."""
+    if artifact.format != "onnx" or loaded.architecture.merged is None or any(file.branch for file in artifact.files):
+        return ()
+    return ("The decoder's two files could not be merged into one; clients load the two as well.",)
 
 
 def validate(request: ValidateRequest) -> Validation:

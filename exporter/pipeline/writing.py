@@ -13,6 +13,7 @@ from exporter.eager import GraphModule
 from exporter.pipeline.artifact import ArtifactFile, GraphFile, write_artifact
 from exporter.pipeline.loading import Loaded, feature
 from exporter.pipeline.messages import ExportRequest
+from exporter.results import ExportError
 
 __all__ = ["fixed_graphs", "onnx_options", "write_onnx", "write_torchscript"]
 
@@ -59,10 +60,16 @@ def write_onnx(loaded: Loaded, request: ExportRequest) -> tuple[ArtifactFile, tu
 
 
 def _merge(directory: Path, merged: Graph, files: tuple[GraphFile, ...], keep: bool) -> tuple[GraphFile, ...]:
-    """Both decoders as the one file that clients load; the two are kept beside it only where that was asked for."""
+    """Both decoders as the one file that clients load; the two are kept where that was asked for, or merging fails."""
     encoder, first, following = files
     path = directory / f"{merged.file}.onnx"
-    onnx.merge_decoders(directory / first.path, directory / following.path, path, merged)
+    try:
+        onnx.merge_decoders(directory / first.path, directory / following.path, path, merged)
+        onnx.open_model(path)
+    except ExportError:
+        for file in directory.glob(f"{path.name}*"):
+            file.unlink()
+        return files  # clients load the two as well
     whole = tuple(GraphFile(graph=each.graph, path=path.name, branch=True) for each in (first, following))
     if keep:
         return (*files, *whole)
