@@ -84,4 +84,9 @@ def _unmerged(loaded: Loaded, artifact: ArtifactFile) -> tuple[str, ...]:
 
 def validate(request: ValidateRequest) -> Validation:
     """Judge an artifact against its checkpoint, which is loaded anew for that."""
-    return validate_artifact(subject(request), settings(request.options))
+    judged = subject(request)
+    options = request.options
+    own = judged.architecture.atol_for_validation
+    if own is not None and options.get("atol") is None:
+        options = {**options, "atol": own, "reason": f"`atol_for_validation` of {type(judged.architecture).__name__}"}
+    return validate_artifact(judged, settings(options))
