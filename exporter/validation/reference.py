@@ -70,9 +70,10 @@ class Reference:
         """The outputs in float64; None where the model is too large or has a part that can't compute in float64."""
         if self.parameter_bytes > LARGEST_FLOAT64_BYTES:
             return None
+        model = self._model64  # made outside: what a checkpoint keeps in float32 is what it is
         try:
             with Float64Only():
-                outputs = _run(self._model64, graph, inputs, torch.float64)
+                outputs = _run(model, graph, inputs, torch.float64)
         except ExportError:
             return None
         exact = all(value.dtype != np.float32 for value in outputs.values())
@@ -137,8 +138,9 @@ class Reference:
 
     def modules64(self, graph: Graph, inputs: Arrays) -> list[tuple[str, Array]]:
         """Results of the model's innermost modules in float64, in order; see `exporter.validation.bisect`."""
+        model = self._model64
         with Float64Only():
-            return recorded(self._model64, lambda: _run(self._model64, graph, inputs, torch.float64))
+            return recorded(model, lambda: _run(model, graph, inputs, torch.float64))
 
 
 def _run(model: nn.Module, graph: Graph, inputs: Arrays, dtype: torch.dtype) -> dict[str, Array]:
