@@ -27,7 +27,7 @@ class Question:
     """What is asked: does this artifact compute what that checkpoint computes?
 
     Attributes:
-        artifact: A folder of ours, or a model file of anyone's.
+        artifact: A folder of ours, or a model file or folder of anyone's.
         model: Folder or Hub id of the checkpoint.
         revision: Revision of a Hub id.
         task: Task in either spelling; None when the artifact's folder knows it.
@@ -80,12 +80,20 @@ def _format(artifact: Path) -> Literal["onnx", "torchscript"]:
     if not artifact.exists():
         raise ExportError("no-artifact", f"there is no {artifact}.", "Name a model file, or a folder that a run wrote.")
     if artifact.is_dir():
-        from exporter.pipeline.artifact import read_artifact
-
-        return "onnx" if read_artifact(artifact).format == "onnx" else "torchscript"
+        return _format_of_folder(artifact)
     kind = _SUFFIXES.get(artifact.suffix)
     if kind is None:
         raise ExportError(
             "no-artifact", f"{artifact.name} is neither ONNX nor TorchScript by its name.", "Known: .onnx, .pt, .pth."
         )
     return kind
+
+
+def _format_of_folder(folder: Path) -> Literal["onnx", "torchscript"]:
+    """What a folder says that it holds, or else what its files are by their names, ONNX first."""
+    from exporter.pipeline.artifact import ARTIFACT_FILE, read_artifact
+
+    kinds = {_SUFFIXES.get(file.suffix) for file in folder.iterdir()}
+    if (folder / ARTIFACT_FILE).exists() or not kinds - {None}:
+        return "onnx" if read_artifact(folder).format == "onnx" else "torchscript"
+    return "onnx" if "onnx" in kinds else "torchscript"

@@ -7,7 +7,7 @@ call of the model's own ``forward`` with arguments that ``transformers`` documen
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from exporter.architectures import Graph
 from exporter.architectures.inferred import Evidence
 from exporter.results import ExportError
 
-__all__ = ["PARTS", "GraphModule", "evidence_of", "filled_cache", "flat_cache", "run_model"]
+__all__ = ["PARTS", "GraphModule", "every_output", "evidence_of", "filled_cache", "flat_cache", "run_model"]
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -46,7 +46,10 @@ class GraphModule(nn.Module):
 
     def run(self, values: Tensors) -> tuple[torch.Tensor, ...]:
         """The outputs of the graph for named inputs, in declared order."""
-        outputs = PARTS[self.graph.part](self.model, values)
+        if any("hidden_states." in name for name in self.graph.outputs):
+            outputs: Tensors = every_output(self.model, self.graph, values)
+        else:
+            outputs = PARTS[self.graph.part](self.model, values)
         return tuple(_pick(outputs, name, self.model) for name in self.graph.outputs)
 
     def named_forward(
@@ -78,6 +81,28 @@ def _pick(outputs: Mapping[str, torch.Tensor], name: str, model: nn.Module) -> t
             "no-such-output", f"{type(model).__name__} gives no output {name!r}.", f"Its outputs: {given or 'none'}."
         )
     return value
+
+
+def every_output(model: nn.Module, graph: Graph, values: Tensors) -> dict[str, torch.Tensor]:
+    """All tensors that a part of a model gives, in its order; a series is numbered: ``hidden_states.0`` ..."""
+    config = getattr(model, "config", None)
+    usual = getattr(config, "output_hidden_states", False)
+    try:
+        if config is not None:
+            config.output_hidden_states = True
+        outputs = PARTS[graph.part](model, values)
+    finally:
+        if config is not None:
+            config.output_hidden_states = usual
+    return dict(_tensors(outputs))
+
+
+def _tensors(outputs: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in outputs.items():
+        if isinstance(value, torch.Tensor):
+            yield name, value
+        elif isinstance(value, (tuple, list)):
+            yield from ((f"{name}.{index}", each) for index, each in enumerate(value) if torch.is_tensor(each))
 
 
 def evidence_of(model: nn.Module, preprocessor: Any | None = None) -> Evidence:

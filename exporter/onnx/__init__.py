@@ -5,23 +5,25 @@
 
 from typing import Any
 
-from exporter.onnx.branches import open_branch
+from exporter.onnx.branches import declared_names, open_branch
 from exporter.onnx.config import OnnxConfig, OnnxConfigWithPast, OnnxSeq2SeqConfigWithPast
 from exporter.onnx.convert import OutputMatchError, export, validate_model_outputs
 from exporter.onnx.custom import load_custom_config
 from exporter.onnx.double import open_double, open_probe
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph, export_graphs
-from exporter.onnx.merge import merge_decoders
+from exporter.onnx.merge import USE_CACHE_BRANCH, merge_decoders
 from exporter.onnx.ready import READY_CLASSES, ready_class
 from exporter.onnx.runtime import OnnxRunner, open_model
 
 __all__ = [
+    "USE_CACHE_BRANCH",
     "OnnxConfig",
     "OnnxConfigWithPast",
     "OnnxOptions",
     "OnnxRunner",
     "OnnxSeq2SeqConfigWithPast",
     "OutputMatchError",
+    "declared_names",
     "engine_order",
     "export",
     "export_graph",

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from exporter.architectures import Graph
+from exporter.architectures.cache import PAST
+from exporter.onnx.contract import read_model
 from exporter.onnx.merge import USE_CACHE_BRANCH
 from exporter.onnx.runtime import OnnxRunner, open_model
 from exporter.results import TensorInfo
 from exporter.runner import Array, Contract
 
-__all__ = ["BranchRunner", "open_branch"]
+__all__ = ["BranchRunner", "declared_names", "open_branch"]
 
 
 class BranchRunner:
@@ -26,7 +28,7 @@ class BranchRunner:
 
     def __init__(self, merged: OnnxRunner, graph: Graph) -> None:
         self._merged = merged
-        self._use_cache = graph.part == "decoder_next"
+        self._use_cache = any(name.startswith(PAST) for name in graph.inputs)
         self.inputs = tuple(each for name in graph.inputs for each in merged.inputs if each.name == name)
         self.outputs = tuple(each for name in graph.outputs for each in merged.outputs if each.name == name)
 
@@ -59,7 +61,19 @@ def open_branch(path: Path, graph: Graph, optimise: bool = True) -> BranchRunner
     return BranchRunner(open_model(path, optimise), graph)
 
 
+def declared_names(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the inputs and outputs of a file, which is not opened for running.
+
+    Raises:
+        ExportError: The file is no ONNX.
+    """
+    graph = read_model(path).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = tuple(value.name for value in graph.input if value.name not in weights)
+    return inputs, tuple(value.name for value in graph.output)
+
+
 def _empty(tensor: TensorInfo, batch: int) -> Array:
-    """Zeros of the least size: named axes are 0, but for the batch."""
-    shape = [axis if isinstance(axis, int) else (batch if axis == "batch" else 0) for axis in tensor.shape]
+    """Zeros of the least size: axes that vary are 0, but for the batch, which is the first."""
+    shape = [axis if isinstance(axis, int) else (0 if index else batch) for index, axis in enumerate(tensor.shape)]
     return np.zeros(shape, tensor.dtype)

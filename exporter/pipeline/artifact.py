@@ -73,7 +73,7 @@ def read_artifact(directory: Path) -> ArtifactFile:
         artifact = ArtifactFile.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise ExportError(
-            "no-artifact", f"{directory} holds no {ARTIFACT_FILE}.", "Name the model file itself, or a folder of ours."
+            "no-artifact", f"{directory} holds neither {ARTIFACT_FILE} nor a model file.", "Name a file, or its folder."
         ) from None
     except ValidationError:
         raise ExportError("no-artifact", f"{path} is no {ARTIFACT_FILE} of ours.") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,26 @@ from typing import Any
 from torch import nn
 
 from exporter import onnx, torchscript
-from exporter.architectures import Graph
-from exporter.pipeline.artifact import ArtifactFile, GraphFile, read_artifact
+from exporter.architectures import Architecture, Graph
+from exporter.pipeline.artifact import ARTIFACT_FILE, ArtifactFile, read_artifact
 from exporter.pipeline.loading import load_described
 from exporter.pipeline.messages import CheckpointRequest, ValidateRequest
+from exporter.pipeline.strangers import graphs_in, model_files
 from exporter.pipeline.writing import fixed_graphs
 from exporter.runner import Runner
 from exporter.validation import Artifact, Asked, Settings, Subject
 
 __all__ = ["open_file", "settings", "subject"]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file, or a branch of one, and the graph that it is to compute."""
+
+    format: str
+    graph: Graph
+    path: Path
+    branch: bool = False
 
 
 def subject(request: ValidateRequest) -> Subject:
@@ -28,25 +40,44 @@ def subject(request: ValidateRequest) -> Subject:
         ExportError: The folder is none of ours, or the checkpoint is unusable.
     """
     place = Path(request.directory)
-    ours = read_artifact(place) if place.is_dir() else None
+    ours = read_artifact(place) if (place / ARTIFACT_FILE).exists() else None
     checkpoint = request.checkpoint
     if ours and not checkpoint.task:
         checkpoint = checkpoint.model_copy(update={"task": ours.task})
     dtype = ours.dtype if ours else "float32"
     loaded = load_described(checkpoint, dtype, request.format == "onnx")
-    graphs = {graph.file: graph for graph in fixed_graphs(loaded.architecture.graphs, request.export_options)}
+    architecture = loaded.architecture
     if ours:
-        files = [(each, place / each.path) for each in ours.files]
+        graphs = {graph.file: graph for graph in fixed_graphs(architecture.graphs, request.export_options)}
+        artifacts = [
+            _artifact(_Part(request.format, graphs[each.graph], place / each.path, each.branch), ours)
+            for each in ours.files
+        ]
     else:
-        files = [(GraphFile(graph=_graph_of(place, graphs), path=place.name), place)]
+        architecture, artifacts = _strange(place, request.format, architecture)
     return Subject(
         load=partial(_fresh_model, checkpoint, dtype, request.format == "onnx"),
-        architecture=loaded.architecture,
-        artifacts=tuple(_artifact(request.format, graphs[file.graph], file, path, ours) for file, path in files),
+        architecture=architecture,
+        artifacts=tuple(artifacts),
         format=request.format,
         preprocessor=loaded.checkpoint.preprocessor,
         asked=_asked(ours) if ours else None,
     )
+
+
+def _strange(place: Path, format_name: str, architecture: Architecture) -> tuple[Architecture, list[Artifact]]:
+    """A stranger's files as parts of the model, and the description that they are parts of."""
+    files = model_files(place, format_name)
+    found = [(file, *each) for file in files for each in graphs_in(file, format_name, architecture)]
+    artifacts = [_artifact(_Part(format_name, graph, file, branch)) for file, _, graph, branch in found]
+    if format_name == "torchscript":
+        # Ours agree with eager to the bit. Of others, float64 tells rounding from a fault.
+        artifacts = [replace(each, open_double=partial(_open_double, each.path)) for each in artifacts]
+    return found[0][1], artifacts
+
+
+def _open_double(path: Path, _: Collection[float]) -> Runner:
+    return torchscript.open_double(path)
 
 
 def settings(options: dict[str, Any]) -> Settings:
@@ -63,28 +94,22 @@ def open_file(format_name: str, path: Path) -> Runner:
     return onnx.open_model(path) if format_name == "onnx" else torchscript.open_model(path)
 
 
-def _graph_of(file: Path, graphs: dict[str, Graph]) -> str:
-    """Which of a model's graphs a stranger's file is: by its name, as clients know it, else the first."""
-    return file.stem if file.stem in graphs else next(iter(graphs))
-
-
 def _fresh_model(request: CheckpointRequest, dtype: str, cache_allowed: bool) -> nn.Module:
     model: nn.Module = load_described(request, dtype, cache_allowed).checkpoint.model
     return model
 
 
-def _artifact(format_name: str, graph: Graph, file: GraphFile, path: Path, ours: ArtifactFile | None) -> Artifact:
+def _artifact(part: _Part, ours: ArtifactFile | None = None) -> Artifact:
+    graph, path = part.graph, part.path
     traced = ours.traced.get(graph.file, {}) if ours else {}
-    if file.branch:
+    artifact = Artifact(graph=graph, path=path, open=partial(open_file, part.format, path), traced=traced)
+    if part.format != "onnx":
+        return artifact
+    if part.branch:
         opened, plain = partial(onnx.open_branch, path, graph), partial(onnx.open_branch, path, graph, False)
-        return Artifact(graph=graph, path=path, open=opened, traced=traced, open_plain=plain)
-    if format_name != "onnx":
-        return Artifact(graph=graph, path=path, open=partial(torchscript.open_model, path), traced=traced)
-    return Artifact(
-        graph=graph,
-        path=path,
-        open=partial(onnx.open_model, path),
-        traced=traced,
+        return replace(artifact, open=opened, open_plain=plain)
+    return replace(
+        artifact,
         open_plain=partial(onnx.open_model, path, optimise=False),
         open_double=partial(onnx.open_double, path),
         open_probe=partial(onnx.open_probe, path),

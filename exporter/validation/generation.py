@@ -19,7 +19,7 @@ from exporter.validation.budget import Floor, magnitude
 from exporter.validation.cases import Case, inputs_of
 from exporter.validation.positions import counting
 from exporter.validation.reference import Reference
-from exporter.validation.relations import Arrays, Compute, Laboratory
+from exporter.validation.relations import Arrays, Compute, Laboratory, refused
 
 __all__ = ["Component", "check_generation"]
 
@@ -149,7 +149,7 @@ def _step_by_step(decoder: Decoder, reference: Reference, seed: int) -> Check:
     try:
         worst = _apart(decoder, arrays, once, decoder.in_steps(file, arrays))
     except ExportError as error:
-        return Check(name=name, status=Status.FAILED, message=error.problem.message)
+        return refused(name, error)
     if worst > 1:
         return Check(name=name, status=Status.FAILED, message=f"off by {worst:.3g} times what rounding may do")
     return Check(name=name, status=Status.PASSED)
@@ -172,7 +172,7 @@ def _greedy(decoder: Decoder, encoder: Component | None, reference: Reference, s
     except _OtherTokenError as mismatch:
         return Check(name=name, status=Status.FAILED, message=str(mismatch))
     except ExportError as error:
-        return Check(name=name, status=Status.FAILED, message=error.problem.message)
+        return refused(name, error)
     notes = [f"{ambiguous} tokens are ambiguous: rounding decides"] if ambiguous else []
     if decoder.mask == "ones":
         notes.append("texts of one length only: the file takes no `position_ids`, so it counts padding as text")

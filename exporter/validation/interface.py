@@ -1,22 +1,24 @@
-"""The names of a file matched with the names of a graph.
+"""A file in the names of a graph.
 
 Our own files have to agree to the letter. Someone else's may leave out optional inputs, add outputs, order them
-otherwise or number them: that is noted, and the graph is cut down to what both sides have.
+otherwise or number them: that is noted, and the graph becomes what both sides have.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import nn
 
-from exporter.architectures import Axes, Graph
-from exporter.results import Check, Status, TensorInfo
+from exporter.architectures import Graph
+from exporter.results import Check, ExportError, Status, TensorInfo
 from exporter.runner import Array, Runner
+from exporter.validation.feeding import fed
+from exporter.validation.foreign import match_foreign
 from exporter.validation.subject import Asked
+from exporter.validation.trial import declared_sizes
 
 __all__ = ["Interface", "match"]
 
@@ -32,6 +34,8 @@ class Interface:
         outputs: Likewise.
         checks: Whether the names are as they should be.
         notes: What is unusual and no fault.
+        idle: Inputs of the file that nothing reads and the graph doesn't know.
+        fixed: Sizes of axes that the file doesn't vary and doesn't declare.
     """
 
     graph: Graph
@@ -40,6 +44,8 @@ class Interface:
     outputs: Mapping[str, str]
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
+    idle: tuple[TensorInfo, ...] = ()
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
     def run(self, arrays: Mapping[str, Array], runner: Runner | None = None) -> dict[str, Array]:
         """The file's outputs for arrays by the graph's names, in the graph's names.
@@ -52,30 +58,34 @@ class Interface:
             ExportError: The runtime refuses.
         """
         used = runner or self.runner
-        dtypes = {each.name: each.dtype for each in used.inputs}
-        feed = {
-            self.inputs[name]: _as(array, dtypes[self.inputs[name]])
-            for name, array in arrays.items()
-            if name in self.inputs
-        }
-        given = used.run(feed)
+        given = used.run(fed(used, self.inputs, self.idle, arrays))
         return {name: given[theirs] for name, theirs in self.outputs.items()}
+
+    def run_as_promised(self, arrays: Mapping[str, Array], runner: Runner | None = None) -> dict[str, Array]:
+        """The same, at sizes that the file promises.
+
+        Raises:
+            ExportError: The file promises no such sizes (kind ``not-promised``), or the runtime refuses.
+        """
+        if not self.promises(arrays):
+            sizes = ", ".join(f"{axis}={size}" for axis, size in self.static.items())
+            raise ExportError("not-promised", f"the file takes only {sizes or 'other sizes'}")
+        return self.run(arrays, runner)
 
     @property
     def static(self) -> dict[str, int]:
-        """Sizes that the file declares for axes which the graph leaves open."""
-        declared = {each.name: each.shape for each in self.runner.inputs}
-        found: dict[str, int] = {}
-        for name, theirs in self.inputs.items():
-            for index, axis in self.graph.inputs[name].items():
-                shape = declared[theirs]
-                if index < len(shape) and isinstance(size := shape[index], int):
-                    found[axis] = size
-        return found
+        """Sizes to which the file holds axes that the graph leaves open."""
+        return {**declared_sizes(self.graph, self.runner, self.inputs), **self.fixed}
 
     def promises(self, arrays: Mapping[str, Array]) -> bool:
-        """Whether the declared shapes admit these inputs."""
+        """Whether the file takes inputs of these sizes.
+
+        The declared shapes say so. A file that declares none says it by running: to refuse is safe, to return wrong
+        numbers is not.
+        """
         declared = {each.name: each.shape for each in self.runner.inputs}
+        if not any(declared.values()):
+            return self._takes(arrays)
         return all(
             not isinstance(size, int) or size == array.shape[index]
             for name, array in arrays.items()
@@ -83,6 +93,18 @@ class Interface:
             for index, size in enumerate(declared[self.inputs[name]])
             if index < array.ndim
         )
+
+    def _takes(self, arrays: Mapping[str, Array]) -> bool:
+        # Of the sizes alone: small numbers are in every vocabulary.
+        plain = {
+            name: np.minimum(array, 1) if array.dtype.kind in "iu" else np.zeros_like(array)
+            for name, array in arrays.items()
+        }
+        try:
+            self.run(plain)
+        except ExportError:
+            return False
+        return True
 
 
 def match(graph: Graph, runner: Runner, asked: Asked | None, model: nn.Module) -> Interface:
@@ -100,7 +122,17 @@ def match(graph: Graph, runner: Runner, asked: Asked | None, model: nn.Module) -
         inputs = {name: name for name in graph.inputs if name in given[0]}
         outputs = {name: name for name in graph.outputs if name in given[1]}
         return Interface(_cut(graph, inputs, outputs), runner, inputs, outputs, checks)
-    return _foreign(graph, runner, model)
+    found = match_foreign(graph, runner, model)
+    return Interface(
+        found.graph,
+        runner,
+        found.inputs,
+        found.outputs,
+        tuple(found.checks),
+        tuple(found.notes),
+        found.idle,
+        found.fixed,
+    )
 
 
 def _same(kind: str, wanted: tuple[str, ...], given: tuple[str, ...]) -> Check:
@@ -111,63 +143,9 @@ def _same(kind: str, wanted: tuple[str, ...], given: tuple[str, ...]) -> Check:
     return Check(name=name, status=Status.FAILED, message=f"{order}: {', '.join(given)}; not {', '.join(wanted)}")
 
 
-def _foreign(graph: Graph, runner: Runner, model: nn.Module) -> Interface:
-    notes: list[str] = []
-    extended = _with_extra_inputs(graph, runner.inputs, model)
-    inputs = _pair("input", tuple(extended.inputs), tuple(each.name for each in runner.inputs), notes)
-    outputs = _pair("output", tuple(graph.outputs), tuple(each.name for each in runner.outputs), notes)
-    checks = []
-    if unknown := [each.name for each in runner.inputs if each.name not in inputs.values()]:
-        message = f"the model knows no input {', '.join(unknown)}"
-        checks.append(Check(name="input names", status=Status.FAILED, message=message))
-    if not outputs:
-        message = f"none of {', '.join(graph.outputs)} is among {', '.join(each.name for each in runner.outputs)}"
-        checks.append(Check(name="output names", status=Status.FAILED, message=message))
-    return Interface(_cut(extended, inputs, outputs), runner, inputs, outputs, tuple(checks), tuple(notes))
-
-
-def _pair(kind: str, wanted: tuple[str, ...], given: tuple[str, ...], notes: list[str]) -> dict[str, str]:
-    """Names of the file by names of the graph: the same ones, else by position where nothing is known by name."""
-    same = {name: name for name in wanted if name in given}
-    if not same and given:
-        same = dict(zip(wanted, given, strict=False))
-        pairs = ", ".join(f"{theirs} as {ours}" for ours, theirs in same.items())
-        notes.append(f"{kind}s are taken by position: {pairs}")
-    if missing := [name for name in wanted if name not in same]:
-        notes.append(f"the file has no {kind} {', '.join(missing)}")
-    if extra := [name for name in given if name not in same.values()]:
-        notes.append(f"the file has another {kind}: {', '.join(extra)}")
-    order = [name for name in given if name in same.values()]
-    if list(same.values()) != order:
-        notes.append(f"{kind}s come in another order: {', '.join(order)}")
-    return same
-
-
-def _with_extra_inputs(graph: Graph, given: tuple[TensorInfo, ...], model: nn.Module) -> Graph:
-    """The graph with inputs that the file takes and ``forward`` knows, laid out like the ids."""
-    known = inspect.signature(model.forward).parameters
-    like: Axes = next((axes for name, axes in graph.inputs.items() if name.endswith("input_ids")), {})
-    extra = {
-        each.name: like
-        for each in given
-        if each.name not in graph.inputs and each.name in known and like and len(each.shape) == len(like)
-    }
-    return replace(graph, inputs={**graph.inputs, **extra})
-
-
 def _cut(graph: Graph, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Graph:
     return replace(
         graph,
         inputs={name: axes for name, axes in graph.inputs.items() if name in inputs},
         outputs={name: axes for name, axes in graph.outputs.items() if name in outputs},
     )
-
-
-def _as(array: Array, dtype: str) -> Array:
-    """The array in the type that the file declares, where that is a type of the same kind."""
-    if dtype in ("", "bfloat16"):
-        return array
-    wanted = np.dtype(dtype)
-    whole = "iub"
-    alike = wanted.kind == array.dtype.kind or (wanted.kind in whole and array.dtype.kind in whole)
-    return array.astype(wanted, copy=False) if alike else array

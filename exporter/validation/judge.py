@@ -15,7 +15,7 @@ from exporter.runner import Contract, Runner
 from exporter.validation.bisect import first_diverging
 from exporter.validation.budget import Floor
 from exporter.validation.cases import Case, axes_of, inputs_of, plan
-from exporter.validation.contract import contract_checks, contract_notes
+from exporter.validation.contract import contract_checks, contract_notes, stored_wide
 from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
 from exporter.validation.log import broken, lines
@@ -147,7 +147,7 @@ class FileJudge:
             runs = without_flips(self.interface.graph, self._runs(precise=True))
             tolerances = self._tolerances(runs)
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
-                self.component = Component(self.interface.graph, self.interface.run, tolerances.floors)
+                self.component = Component(self.interface.graph, self.interface.run_as_promised, tolerances.floors)
             cases += [compared(self.interface.graph, run, tolerances) for run in runs]
             cases += [compared(self.interface.graph, run, tolerances) for run in self._runs(precise=False)]
             cases += self._unoptimised(runs, tolerances)
@@ -290,7 +290,7 @@ class FileJudge:
             factor=SAME_KERNELS_FACTOR if same_kernels else None,
             explicit=self._explicit,
             exact=not same_kernels,
-            lenient_dtype=lowered or self.subject.asked is None,
+            lenient_dtype=lowered or (self.subject.asked is None and stored_wide(self.interface.runner)),
         )
 
     def _diverges_at(self, cases: list[CaseResult], runs: list[Run]) -> str:
@@ -370,7 +370,7 @@ class FileJudge:
         ):
             runner, factor = self.double, self._float64_factor(self.double.contract())
             yield from exact_relations(
-                lab, factor, self.lowered.reference, lambda arrays: self.interface.run(arrays, runner)
+                lab, factor, self.lowered.reference, lambda arrays: self.interface.run_as_promised(arrays, runner)
             )
 
     def _float64_factor(self, contract: Contract) -> float:
@@ -394,7 +394,8 @@ class FileJudge:
         lab = self._laboratory(runs, tolerances.floors)
         if self.settings.case or lab is None:
             return ()
-        return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), self.interface.run)
+        promised = self.interface.run_as_promised
+        return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), promised)
 
     def _laboratory(self, runs: list[Run], floors: Mapping[str, Floor]) -> Laboratory | None:
         if not runs:

@@ -24,7 +24,7 @@ from exporter.validation.budget import Floor, distance, magnitude
 from exporter.validation.cases import Case, inputs_of
 from exporter.validation.positions import counting
 
-__all__ = ["RELATIONS", "Compute", "Laboratory", "check_relations"]
+__all__ = ["RELATIONS", "Compute", "Laboratory", "check_relations", "refused"]
 
 Arrays = Mapping[str, Array]
 Compute = Callable[[Arrays], Arrays]
@@ -202,10 +202,17 @@ def _asked(name: str, relation: Relation, lab: Laboratory, eager: Compute, file:
     try:
         worst = max(relation(lab, file))
     except ExportError as error:
-        return Check(name=name, status=Status.FAILED, message=error.problem.message)
+        return refused(name, error)
     if worst > 1:
         return Check(name=name, status=Status.FAILED, message=f"off by {worst:.3g} times what rounding may do")
     return Check(name=name, status=Status.PASSED)
+
+
+def refused(name: str, error: ExportError) -> Check:
+    """A check that a file refused to take: a fault, unless it would have needed sizes that the file doesn't promise."""
+    if error.problem.kind == "not-promised":
+        return Check(name=name, status=Status.PASSED, message=f"not applicable: {error.problem.message}")
+    return Check(name=name, status=Status.FAILED, message=error.problem.message)
 
 
 def _sensitivity(lab: Laboratory, eager: Compute, file: Compute) -> Iterator[Check]:

@@ -1,0 +1,90 @@
+"""Which graphs of a model the files of someone else are, told by what they take and give: their names say little."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from exporter import onnx
+from exporter.architectures import Architecture, Graph
+from exporter.architectures.cache import PRESENT
+from exporter.results import ExportError
+
+__all__ = ["graphs_in", "model_files"]
+
+_SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt", ".pth")}
+_OPTIONAL = ("position_ids",)
+
+
+def model_files(place: Path, format_name: str) -> tuple[Path, ...]:
+    """The file itself, or every model file of a folder.
+
+    Raises:
+        ExportError: The folder holds none.
+    """
+    if not place.is_dir():
+        return (place,)
+    files = tuple(sorted(each for each in place.iterdir() if each.suffix in _SUFFIXES[format_name]))
+    if not files:
+        raise ExportError(
+            "no-artifact", f"{place} holds no model file.", "Name the file itself, or a folder that a run wrote."
+        )
+    return files
+
+
+def graphs_in(file: Path, format_name: str, architecture: Architecture) -> tuple[tuple[Architecture, Graph, bool], ...]:
+    """The graphs that a file computes: one, or both decoders of a merged file.
+
+    Args:
+        file: The model file.
+        format_name: ``onnx`` or ``torchscript``.
+        architecture: The model for the task that was asked for. Exporters split and join a model's halves whatever a
+            task is called, so that its form with or without past is looked at too.
+
+    Returns:
+        For each the description that it is from, the graph, and whether it is a branch of the file.
+    """
+    if format_name != "onnx":
+        return ((architecture, architecture.graphs[0], False),)
+    inputs, outputs = onnx.declared_names(file)
+    known = list(_known(architecture))
+    if onnx.USE_CACHE_BRANCH in inputs:
+        held: dict[str, tuple[Architecture, Graph, bool]] = {}
+        for form, graph in known:
+            if _reads_no_more(graph, inputs):
+                held.setdefault(graph.part, (form, graph, True))
+        if held:
+            return tuple(held.values())
+    form, graph = max(known, key=lambda each: (_likeness(each[1], inputs, outputs), each[1].file == file.stem))
+    return ((form, graph, False),)
+
+
+def _known(architecture: Architecture) -> Iterator[tuple[Architecture, Graph]]:
+    for form in _forms(architecture):
+        for graph in form.graphs:
+            yield form, graph
+            if graph.part == "decoder_first":
+                # Where nothing is to follow, a decoder gives no cache.
+                plain = {name: axes for name, axes in graph.outputs.items() if not name.startswith(PRESENT)}
+                yield form, replace(graph, outputs=plain)
+
+
+def _forms(architecture: Architecture) -> Iterator[Architecture]:
+    yield architecture
+    if architecture.use_past or architecture.task in architecture.tasks_with_past:
+        other = copy.copy(architecture)
+        other.use_past = not architecture.use_past
+        yield other
+
+
+def _reads_no_more(graph: Graph, inputs: Iterable[str]) -> bool:
+    return set(graph.inputs) - set(_OPTIONAL) <= set(inputs)
+
+
+def _likeness(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> float:
+    """Share of the names that both sides have."""
+    ours = {f"in {name}" for name in graph.inputs} | {f"out {name}" for name in graph.outputs}
+    theirs = {f"in {name}" for name in inputs} | {f"out {name}" for name in outputs}
+    return len(ours & theirs) / len(ours | theirs)
