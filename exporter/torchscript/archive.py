@@ -22,7 +22,10 @@ def without_debug_records(path: Path) -> None:
     folder.mkdir()
     rewritten = folder / path.name
     writer = torch._C.PyTorchFileWriter(str(rewritten))
-    for name in reader.get_all_records():
+    # It says which meaning of an operator was traced: at 3, whole numbers divide to whole numbers.
+    names = reader.get_all_records()
+    writer.set_min_version(int(reader.get_record(next(name for name in _VERSION if name in names))))
+    for name in names:
         if not name.endswith(".debug_pkl") and name not in _WRITTEN_BY_THE_WRITER:
             record = reader.get_record(name)
             writer.write_record(name, record, len(record))
@@ -31,4 +34,7 @@ def without_debug_records(path: Path) -> None:
     folder.rmdir()
 
 
-_WRITTEN_BY_THE_WRITER = ("version", "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")
+_VERSION = (".data/version", "version")
+"""Where the version is: the first from 6 on."""
+
+_WRITTEN_BY_THE_WRITER = (*_VERSION, "byteorder", ".data/serialization_id", ".format_version", ".storage_alignment")

@@ -11,17 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from exporter import inputs
 from exporter.architectures import describe
 from exporter.eager import GraphModule
 from exporter.results import ExportError
 from exporter.torchscript import TorchScriptOptions, export_graph, open_model, traced_sizes
+from exporter.torchscript.archive import without_debug_records
 from exporter.torchscript.export import SIGNATURE_FILE
 from tests.architectures.tiny import build
 
-# Loaded as users load it: with the deprecated function that this format has.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:DeprecationWarning")
+# Loaded as users load it: with the deprecated functions that this format has.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
 def exported(
@@ -108,6 +110,18 @@ def test_nothing_tells_of_the_build(tmp_path: Path) -> None:
         content = b"".join(archive.read(name) for name in archive.namelist())
     assert str(Path.cwd()).encode() not in content
     assert b"site-packages" not in content
+
+
+def test_operators_keep_the_meaning_they_were_traced_with(tmp_path: Path) -> None:
+    class Quarter(nn.Module):
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            return value / 4
+
+    path = tmp_path / "model.pt"
+    script = torch.jit.trace(Quarter(), torch.tensor([3]), check_trace=False)
+    torch.jit.save(script, str(path))
+    without_debug_records(path)
+    assert torch.jit.load(str(path))(torch.tensor([3])).tolist() == [0.75]
 
 
 def test_tensors_stay_aligned_for_memory_mapping(tmp_path: Path) -> None:
