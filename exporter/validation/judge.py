@@ -20,7 +20,7 @@ from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
 from exporter.validation.log import broken, lines
 from exporter.validation.lowered import Lowered, as_stored, exact_relations
-from exporter.validation.precision import LOWER, agreement, lowered_floors
+from exporter.validation.precision import LOWER, agreement, lowered_floors, proven
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
 from exporter.validation.runs import (
@@ -146,12 +146,14 @@ class FileJudge:
         if all(check.status is Status.PASSED for check in self.interface.checks):
             runs = without_flips(self.interface.graph, self._runs(precise=True))
             tolerances = self._tolerances(runs)
+            if stored := list(self._as_stored(runs)):
+                tolerances = replace(tolerances, floors=proven(self.weights.dtype, tolerances.floors, stored))
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
                 self.component = Component(self.interface.graph, self.interface.run_as_promised, tolerances.floors)
             cases += [compared(self.interface.graph, run, tolerances) for run in runs]
             cases += [compared(self.interface.graph, run, tolerances) for run in self._runs(precise=False)]
             cases += self._unoptimised(runs, tolerances)
-            cases += self._float64(runs, tolerances, cases)
+            cases += stored or self._float64(runs, tolerances, cases)
             cases = [case for case in cases if self._wanted(case.case)]
             if self.weights.dtype in LOWER:
                 checks += agreement(self.weights.dtype, self.interface.graph, runs)
@@ -322,11 +324,6 @@ class FileJudge:
             return
         factor = self._float64_factor(runner.contract())
         exact = [run for run in runs if run.exact is not None]
-        if self.lowered and (twin := self.lowered.reference):
-            graph, floors = self.interface.graph, floors_of(self.interface.graph, runs)
-            exact = [replace(run, exact=twin.run64(graph, run.arrays)) for run in exact if run.case.again]
-            yield from self._again(runner, FLOAT64, exact, Tolerances(floors, factor, lenient_dtype=True))
-            return
         for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
             # A file that runs in float32 and not in float64 is no worse for it.
             if not result.outputs:
@@ -359,6 +356,22 @@ class FileJudge:
         if found.reason:
             self.left_out.append(f"the graph against the very numbers that the file stores: {found.reason}")
         return found
+
+    def _as_stored(self, runs: list[Run]) -> Iterator[CaseResult]:
+        """The graph in float64 against eager with the numbers that the file stores, in every case."""
+        if self.double is None or self.lowered is None or self.lowered.reference is None:
+            return
+        graph, twin = self.interface.graph, self.lowered.reference
+        factor = self._float64_factor(self.double.contract())
+        tolerances = Tolerances(floors_of(graph, runs), factor, lenient_dtype=True)
+        for case, arrays in self.planned:
+            skipped = self.settings.quick and case.large
+            if not skipped and self.interface.promises(arrays) and (exact := twin.run64(graph, arrays)):
+                run = run_file(self.interface, Run(case, arrays, exact, exact), self.double, FLOAT64)
+                if run.given is None:
+                    self.left_out.append(f"{run.case.name}: {run.refused}")
+                else:
+                    yield compared(graph, run, tolerances)
 
     def _lowered_checks(self, runs: list[Run]) -> Iterator[Check]:
         """The stored numbers of a file in lower precision, and its relations where nothing rounds."""

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from exporter.architectures import Graph
-from exporter.results import Check, ExportError, Status
+from exporter.results import CaseResult, Check, ExportError, Status
 from exporter.runner import Array
 from exporter.validation.budget import Floor, distance, magnitude
 from exporter.validation.positions import counting
 from exporter.validation.reference import Reference
 from exporter.validation.runs import Run
 
-__all__ = ["LOWER", "agreement", "lowered_floors"]
+__all__ = ["LOWER", "agreement", "lowered_floors", "proven"]
 
 LOWER: Mapping[str, tuple[float, float, float]] = {
     "float16": (2.0**-10, 5.0, 0.999),
@@ -30,6 +31,10 @@ LOWER: Mapping[str, tuple[float, float, float]] = {
     "int8": (2.0**-7, 10.0, 0.95),
 }
 """By what a file's weights are stored as: smallest difference of the type, factor that passes, least cosine."""
+
+_PROVEN: Mapping[str, float] = {"float16": 50.0, "bfloat16": 50.0, "int8": 20.0}
+"""Factor for a graph that was found right to the last digit: what is left may be anything that rounding does, such as
+another bucket for a distance that was computed in half precision."""
 
 
 def lowered_floors(dtype: str, graph: Graph, runs: Iterable[Run], reference: Reference) -> dict[str, Floor]:
@@ -57,6 +62,18 @@ def lowered_floors(dtype: str, graph: Graph, runs: Iterable[Run], reference: Ref
             if scale and eager.dtype.kind == "f":
                 relative[name] = max(relative[name], distance(eager, lowered[name], counts) / scale)
     return {name: Floor(relative[name], smallest, factor, scales[name]) for name in graph.outputs}
+
+
+def proven(dtype: str, floors: Mapping[str, Floor], exact: Iterable[CaseResult]) -> dict[str, Floor]:
+    """The floors for a file whose graph was held to the numbers that it stores.
+
+    Args:
+        dtype: A key of `LOWER`.
+        floors: From `lowered_floors`.
+        exact: What came of that.
+    """
+    right = all(case.status is Status.PASSED for case in exact)
+    return {name: replace(floor, factor=_PROVEN[dtype]) if right else floor for name, floor in floors.items()}
 
 
 _TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
