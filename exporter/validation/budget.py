@@ -55,16 +55,16 @@ class Floor:
 
 def magnitude(values: Array, counts: Array) -> float:
     """Largest absolute value among those that count, stand-ins for infinity aside."""
-    usable = _usable(values, counts)
-    return float(np.abs(values[usable], dtype=np.float64).max()) if usable.any() else 0.0
+    sizes = np.abs(values)
+    return float(np.max(sizes, where=_usable(sizes, counts), initial=0))
 
 
 def distance(first: Array, second: Array, counts: Array) -> float:
     """Largest absolute difference where both are finite and count."""
-    usable = _usable(first, counts) & _usable(second, counts)
-    if not usable.any():
-        return 0.0
-    return float(np.abs(first[usable].astype(np.float64) - second[usable].astype(np.float64)).max())
+    usable = _usable(np.abs(first), counts) & _usable(np.abs(second), counts)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(np.subtract(first, second, dtype=np.float64))
+    return float(np.max(apart, where=usable, initial=0))
 
 
 def rounded_up(value: float) -> float:
@@ -79,7 +79,7 @@ def rounded_up(value: float) -> float:
     return float(f"{math.ceil(round(value / unit, 6)) * unit:.1e}")
 
 
-def _usable(values: Array, counts: Array) -> Array:
-    with np.errstate(invalid="ignore"):
-        usable: Array = counts & (np.abs(values) < LARGEST)
+def _usable(sizes: Array, counts: Array) -> Array:
+    with np.errstate(invalid="ignore", over="ignore"):
+        usable: Array = counts & (sizes < LARGEST)
     return usable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from exporter.runner import Array
 from exporter.validation.budget import LARGEST
 
 __all__ = ["Expectation", "compare"]
+
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -54,44 +57,97 @@ def compare(expected: Expectation, actual: Array) -> OutputComparison:
 
 def _values(expected: Expectation, actual: Array) -> dict[str, Any]:
     reference, counts, tolerance = expected.reference, expected.counts, expected.tolerance
-    if not counts.any():
+    number = int(np.count_nonzero(counts))
+    if not number:
         return {"status": Status.PASSED, "max_abs": 0.0, "mean_abs": 0.0, "message": ""}
+    blocks = list(_blocks(expected, actual))
+    # NaN is the largest error there is, and argmax finds it first.
+    worst = blocks[int(np.argmax([block.excess for block in blocks]))]
+    largest = float(np.max([block.largest for block in blocks]))
+    outside = sum(block.outside for block in blocks)
+    return {
+        "status": Status.FAILED if outside else Status.PASSED,
+        "max_abs": largest,
+        "mean_abs": sum(block.total for block in blocks) / number,
+        "max_rel": float(np.max([block.relative for block in blocks])),
+        "worst_index": tuple(int(index) for index in np.unravel_index(worst.place, reference.shape)),
+        "expected": float(reference.reshape(-1)[worst.place]),
+        "actual": float(actual.reshape(-1)[worst.place]),
+        "rounding": largest / tolerance.floor if tolerance.floor else None,
+        "message": _explain(expected, actual) if outside else "",
+    }
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What was found in a part of an output, at the positions that count.
+
+    Attributes:
+        outside: How many values differ by more than is allowed.
+        place: Flat index of the value that exceeds it most; `excess` is by how much.
+        largest: Largest difference; `total` is the sum of all, `relative` the largest relative to the reference.
+    """
+
+    outside: int
+    place: int
+    excess: float
+    largest: float
+    total: float
+    relative: float
+
+
+def _blocks(expected: Expectation, actual: Array) -> Iterator[_Block]:
+    """The scores of a long text over a large vocabulary are gigabytes in float64: so a part at a time."""
+    wanted, given, counts = expected.reference.reshape(-1), actual.reshape(-1), expected.counts.reshape(-1)
+    for start in range(0, wanted.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        if counts[part].any():
+            yield _block(expected, start, (wanted[part], given[part], counts[part]))
+
+
+def _block(expected: Expectation, start: int, part: tuple[Array, Array, Array]) -> _Block:
+    tolerance, counts = expected.tolerance, part[2]
+    wanted, error = part[0].astype(np.float64), _error(part[0], part[1])
+    # Whole numbers and truth values are right or wrong.
+    atol = tolerance.atol if expected.reference.dtype.kind == "f" else 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.abs(wanted)
+        allowed = atol + tolerance.rtol * np.where(np.isfinite(wanted), sizes, 0.0) if tolerance.rtol else atol
+        relative = np.where(error == 0, 0.0, error / sizes)
+    excess = np.where(counts, np.where(np.isnan(error), np.inf, error) - allowed, -np.inf)
+    place = int(excess.argmax())
+    return _Block(
+        outside=int(np.count_nonzero(counts & ~(error <= allowed))),
+        place=start + place,
+        excess=float(excess[place]),
+        largest=float(np.max(error, where=counts, initial=0.0)),
+        total=float(np.sum(error, where=counts)),
+        relative=float(np.max(relative, where=counts, initial=0.0)),
+    )
+
+
+def _error(reference: Array, actual: Array) -> Array:
+    """Absolute differences in float64; equal infinities differ by nothing, NaN stays NaN."""
     wanted, given = reference.astype(np.float64), actual.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        # Equal infinities differ by nothing, nor do stand-ins for them, which depend on the precision; NaN stays NaN.
-        same = (wanted == given) | ((np.minimum(np.abs(wanted), np.abs(given)) > LARGEST) & (wanted * given > 0))
-        error = np.where(same, 0.0, np.abs(wanted - given))
-        # Whole numbers and truth values are right or wrong.
-        atol = tolerance.atol if reference.dtype.kind == "f" else 0.0
-        allowed = atol + tolerance.rtol * np.abs(np.where(np.isfinite(wanted), wanted, 0.0))
-    ranked = np.where(counts, np.where(np.isnan(error), np.inf, error) - allowed, -np.inf)
-    worst = tuple(int(index) for index in np.unravel_index(int(ranked.argmax()), ranked.shape))
-    counted = error[counts]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(counted == 0, 0.0, counted / np.abs(wanted[counts]))
-    outside = counts & ~(error <= allowed)
-    result: dict[str, Any] = {
-        "status": Status.FAILED if outside.any() else Status.PASSED,
-        "max_abs": float(np.max(counted)),
-        "mean_abs": float(np.mean(counted)),
-        "max_rel": float(np.max(relative)),
-        "worst_index": worst,
-        "expected": float(wanted[worst]),
-        "actual": float(given[worst]),
-        "rounding": float(np.max(counted)) / tolerance.floor if tolerance.floor else None,
-        "message": "",
-    }
-    if outside.any():
-        result["message"] = _explain(wanted, given, outside, tolerance)
-    return result
+        error: Array = np.abs(wanted - given)
+        # Nor do stand-ins for infinity, which depend on the precision.
+        beyond = np.minimum(np.abs(wanted), np.abs(given)) > LARGEST
+        error[(wanted == given) | (beyond & (np.sign(wanted) == np.sign(given)))] = 0.0
+    return error
 
 
-def _explain(wanted: Array, given: Array, outside: Array, tolerance: Tolerance) -> str:
+def _explain(expected: Expectation, actual: Array) -> str:
+    counts, tolerance = expected.counts, expected.tolerance
+    wanted, given, error = expected.reference[counts], actual[counts], _error(expected.reference, actual)[counts]
+    atol = tolerance.atol if wanted.dtype.kind == "f" else 0.0
+    with np.errstate(invalid="ignore"):
+        outside = ~(error <= atol + tolerance.rtol * np.where(np.isfinite(wanted), np.abs(wanted), 0.0))
     if np.isnan(wanted[outside]).any():
         return "the eager model itself gives NaN at a position that counts"
     if np.isnan(given[outside]).any():
         return f"NaN at {int(np.isnan(given[outside]).sum())} positions that count"
     if np.isinf(given[outside]).any():
         return f"infinity at {int(np.isinf(given[outside]).sum())} positions that count"
-    share = outside.sum() / outside.size
+    share = outside.sum() / actual.size
     return f"{int(outside.sum())} values ({share:.1%}) differ by more than {tolerance.atol:.1e}"
