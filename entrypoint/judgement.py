@@ -64,6 +64,8 @@ def judge(question: Question, json_file: Path | None) -> Exit:
     if json_file is not None:
         json_file.write_text(verdict.model_dump_json(indent=2) + "\n", encoding="utf-8")
     click.echo("\n".join(map(visible, verdict.log)))
+    for note in verdict.notes:
+        click.echo(visible(f"Note: {note}"), err=True)
     return Exit.OK if verdict.status is Status.PASSED else Exit.MODEL_FAILED
 
 

@@ -46,10 +46,7 @@ class GraphModule(nn.Module):
 
     def run(self, values: Tensors) -> tuple[torch.Tensor, ...]:
         """The outputs of the graph for named inputs, in declared order."""
-        if any("hidden_states." in name for name in self.graph.outputs):
-            outputs: Tensors = every_output(self.model, self.graph, values)
-        else:
-            outputs = PARTS[self.graph.part](self.model, values)
+        outputs = every_output(self.model, self.graph, values)
         return tuple(_pick(outputs, name, self.model) for name in self.graph.outputs)
 
     def named_forward(
@@ -83,26 +80,34 @@ def _pick(outputs: Mapping[str, torch.Tensor], name: str, model: nn.Module) -> t
     return value
 
 
-def every_output(model: nn.Module, graph: Graph, values: Tensors) -> dict[str, torch.Tensor]:
-    """All tensors that a part of a model gives, in its order; a series is numbered: ``hidden_states.0`` ..."""
-    config = getattr(model, "config", None)
-    usual = getattr(config, "output_hidden_states", False)
+def every_output(model: nn.Module, graph: Graph, values: Tensors) -> Mapping[str, torch.Tensor]:
+    """All tensors that a part of a model gives, in its order.
+
+    Args:
+        model: The eager model.
+        graph: The part. Where its outputs name hidden states, ``hidden_states.0`` and so on are among the result.
+        values: Inputs by name.
+    """
+    if not any(_HIDDEN_STATES in name for name in graph.outputs):
+        return PARTS[graph.part](model, values)
+    config: Any = model.config
+    usual = config.output_hidden_states
     try:
-        if config is not None:
-            config.output_hidden_states = True
-        outputs = PARTS[graph.part](model, values)
+        config.output_hidden_states = True
+        return dict(_numbered(PARTS[graph.part](model, values)))
     finally:
-        if config is not None:
-            config.output_hidden_states = usual
-    return dict(_tensors(outputs))
+        config.output_hidden_states = usual
 
 
-def _tensors(outputs: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
+_HIDDEN_STATES = "hidden_states."
+
+
+def _numbered(outputs: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
     for name, value in outputs.items():
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, tuple):
+            yield from ((f"{name}.{index}", each) for index, each in enumerate(value))
+        else:
             yield name, value
-        elif isinstance(value, (tuple, list)):
-            yield from ((f"{name}.{index}", each) for index, each in enumerate(value) if torch.is_tensor(each))
 
 
 def evidence_of(model: nn.Module, preprocessor: Any | None = None) -> Evidence:

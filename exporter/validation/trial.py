@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -109,13 +109,15 @@ def try_out(
     fixed = {}
     if taken and undeclared:
         fixed = {axis: size for axis, size in sizes.items() if bench.refusal({**sizes, axis: others[axis]})}
-    arrays = bench.arrays(sizes)
-    eager = _eager(model, graph, arrays)
+    arrays, given = bench.arrays(sizes), bench.run(sizes) if taken else {}
+    more: dict[str, Axes] = {name: {} for name in (*given, *(each.name for each in runner.outputs))}
+    asked = replace(graph, outputs={**graph.outputs, **more})
+    eager = _eager(model, asked, arrays)
     return Trial(
         arrays,
         eager,
-        _axes(graph, (sizes, others), (eager, _eager_at(model, bench, others))),
-        given=bench.run(sizes) if taken else {},
+        _axes(graph, (sizes, others), (eager, _eager_at(model, asked, bench, others))),
+        given=given,
         refused="" if taken else bench.refusal(usual),
         fixed=fixed,
     )
@@ -160,12 +162,19 @@ def _eager(model: nn.Module, graph: Graph, arrays: Mapping[str, Array]) -> dict[
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
         raise ExportError("eager-refuses", f"the eager model refuses these inputs: {reason}") from error
-    return {name: each.numpy() for name, each in given.items() if each.dtype is not torch.bfloat16}
+    # What a decoder says of the encoder is what it was given, or stands in for it.
+    foreign = "encoder_" if graph.part.startswith("decoder") else None
+    tensors = {
+        name: each
+        for name, each in given.items()
+        if isinstance(each, torch.Tensor) and not (foreign and name.startswith(foreign))
+    }
+    return {name: each.numpy() for name, each in tensors.items() if each.dtype is not torch.bfloat16}
 
 
-def _eager_at(model: nn.Module, bench: _Bench, sizes: Mapping[str, int]) -> dict[str, Array]:
+def _eager_at(model: nn.Module, asked: Graph, bench: _Bench, sizes: Mapping[str, int]) -> dict[str, Array]:
     try:
-        return _eager(model, bench.graph, bench.arrays(sizes))
+        return _eager(model, asked, bench.arrays(sizes))
     except ExportError:
         return {}
 
