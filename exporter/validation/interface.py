@@ -77,15 +77,20 @@ class Interface:
         """Sizes to which the file holds axes that the graph leaves open."""
         return {**declared_sizes(self.graph, self.runner, self.inputs), **self.fixed}
 
+    @property
+    def declares_sizes(self) -> bool:
+        """Whether the file says anything about the shapes that it takes."""
+        return any(each.shape for each in self.runner.inputs)
+
     def promises(self, arrays: Mapping[str, Array]) -> bool:
         """Whether the file takes inputs of these sizes.
 
         The declared shapes say so. A file that declares none says it by running: to refuse is safe, to return wrong
         numbers is not.
         """
-        declared = {each.name: each.shape for each in self.runner.inputs}
-        if not any(declared.values()):
+        if not self.declares_sizes:
             return self._takes(arrays)
+        declared = {each.name: each.shape for each in self.runner.inputs}
         return all(
             not isinstance(size, int) or size == array.shape[index]
             for name, array in arrays.items()

@@ -247,13 +247,20 @@ class FileJudge:
     def _runs(self, precise: bool) -> Iterator[Run]:
         """The cases that the file promises, in eager and in the file."""
         for case, arrays in self.planned:
-            if case.precise is precise and self._needed(case) and self.interface.promises(arrays):
+            if case.precise is precise and self._needed(case) and self._promised(case, arrays):
                 try:
                     yield run_case(self.reference, self.interface, case, arrays)
                 except ExportError as error:
                     if error.problem.kind != "eager-refuses" or case.name == "traced":
                         raise
                     self.refusals.append(case.name)
+
+    def _promised(self, case: Case, arrays: Arrays) -> bool:
+        """Whether the file takes these sizes; where nothing but a run tells, a refusal is told."""
+        promised = self.interface.promises(arrays)
+        if not promised and not self.interface.declares_sizes:
+            self.left_out.append(f"{case.name}: the file refuses these sizes")
+        return promised
 
     def _refused_axes(self) -> Iterator[Check]:
         """An axis that eager itself can't vary has to be declared static."""

@@ -126,6 +126,7 @@ def test_what_a_trace_refuses_it_does_not_promise(tmp_path: Path) -> None:
     assert complaints(validation) == []
     assert "the file takes only batch=1, sequence=16" in validation.notes
     assert {case.sizes["sequence"] for case in validation.cases} == {16}
+    assert "sequence=13: the file refuses these sizes" in validation.left_out
 
 
 def test_a_trace_of_another_model_is_refused_with_a_reason(tmp_path: Path) -> None:
