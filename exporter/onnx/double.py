@@ -20,7 +20,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from exporter.onnx.contract import contract_of, read_model
-from exporter.onnx.quantised import unquantise
+from exporter.onnx.quantised import graphs_of, unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant, meant_in_half
 from exporter.onnx.spelled import spelled_out
@@ -92,6 +92,7 @@ def _opened(
         raise ExportError("no-float64", f"{path.name} has functions of its own.")
     weights = _Weights(path, _narrow_types(model), frozenset(own_scalars))
     float32_only, promised = set(_FLOAT32_ONLY), contract_of(path, model)
+    _drop_unread(model.graph)
     quantised = unquantise(model, weights.read)
     weights.exact = quantised.scales
     _widen(model.graph, weights)
@@ -116,6 +117,15 @@ def _opened(
                 raise ExportError("no-float64", f"{path.name} can't be computed in float64: {first}") from error
             float32_only.add(missing[1])
     raise ExportError("no-float64", f"{path.name} has too many operators that exist in float32 only.")
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    """Leave out the weights that nothing reads: ONNX Runtime drops them, and then objects to their values."""
+    read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
+    read |= {value.name for each in graphs_of(graph) for value in each.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _show_everything(model: onnx.ModelProto) -> None:

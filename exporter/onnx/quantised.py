@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from exporter.results import ExportError
 from exporter.runner import Array, Quantised
 
-__all__ = ["Unquantised", "unquantise"]
+__all__ = ["Unquantised", "graphs_of", "unquantise"]
 
 _PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 _MOVES = frozenset({"Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Expand"})
@@ -47,7 +47,7 @@ def unquantise(model: onnx.ModelProto, read: Callable[[TensorProto], Array]) -> 
     Raises:
         ExportError: It is quantised in a way that is not known here (kind ``no-float64``).
     """
-    graphs = list(_graphs(model.graph))
+    graphs = list(graphs_of(model.graph))
     if not any(_is_quantised(node) for graph in graphs for node in graph.node):
         return Unquantised((), frozenset())
     for graph in graphs:
@@ -55,12 +55,13 @@ def unquantise(model: onnx.ModelProto, read: Callable[[TensorProto], Array]) -> 
     return _Unquantising(graphs, read).result()
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the graphs of its control flow."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
 
 
 def _is_quantised(node: onnx.NodeProto) -> bool:
