@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.onnx.scalars import meant
+from exporter.onnx.scalars import meant, meant_in_half
 
 
 def stored(number: float) -> float:
@@ -47,3 +47,37 @@ def test_a_number_that_is_off_stays_off(whole: int, share: float) -> None:
 def test_stand_ins_for_infinity_stay_what_they_are() -> None:
     for number in (float(np.finfo(np.float32).min), math.inf, -math.inf):
         assert meant(number) == number
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        0.0,
+        0.5,
+        -1.0,
+        0.1,
+        1e-6,
+        0.044715,
+        1.702,
+        -65504.0,
+        math.sqrt(2),
+        math.sqrt(2 / math.pi),
+        8**-0.25,
+        math.log(16),
+    ],
+)
+def test_a_simple_number_is_found_again_in_half_precision(number: float) -> None:
+    found = meant_in_half(float(np.float16(number)), np.float16, 10)
+    assert found is not None
+    assert math.isclose(found, number, rel_tol=1e-15, abs_tol=0)
+
+
+@given(st.floats(width=16, allow_nan=False))
+def test_what_is_found_is_stored_as_the_same_half(number: float) -> None:
+    found = meant_in_half(number, np.float16, 10)
+    if found is not None:
+        assert float(np.float16(found)) == number
+
+
+def test_a_number_that_says_nothing_in_half_precision_stays_unknown() -> None:
+    assert meant_in_half(float(np.float16(0.0123)), np.float16, 10) is None
