@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 
@@ -41,7 +42,7 @@ class TorchScriptRunner:
             ExportError: The module refused the inputs or failed while running.
         """
         tensors = {
-            argument: torch.from_numpy(np.ascontiguousarray(inputs[each.name]))
+            argument: self._taken(each, torch.from_numpy(np.ascontiguousarray(inputs[each.name])))
             for argument, each in zip(self._arguments, self.inputs, strict=True)
             if each.name in inputs
         }
@@ -55,6 +56,12 @@ class TorchScriptRunner:
         if len(values) != len(found):
             raise ExportError("run-failed", f"TorchScript: {len(found)} outputs came, {len(values)} were declared.")
         return {name: _array(value) for name, value in values.items()}
+
+    def _taken(self, declared: TensorInfo, tensor: torch.Tensor) -> torch.Tensor:
+        """An input in the type of the weights, where the file doesn't say which it takes."""
+        weight = next(self._module.parameters(), None)
+        undeclared = tensor.is_floating_point() and not declared.dtype
+        return tensor.to(weight.dtype) if undeclared and weight is not None else tensor
 
     def contract(self) -> Contract:
         """What the file promises: shared weights are stored, and counted, once."""
@@ -71,7 +78,7 @@ class TorchScriptRunner:
 
     def weights(self) -> Iterator[tuple[str, Array]]:
         """Parameters and buffers by the module's own names; the constants of a frozen module."""
-        return ((name, _array(tensor)) for name, tensor in self._tensors())
+        return ((name, _stored(tensor)) for name, tensor in self._tensors())
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         named = [*self._module.named_parameters(), *self._module.named_buffers()]
@@ -202,6 +209,12 @@ def _leaves(result: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _wide(array: Array) -> np.dtype[Any]:
     return np.dtype(np.float64) if array.dtype.kind == "f" else array.dtype
+
+
+def _stored(tensor: torch.Tensor) -> Array:
+    if tensor.dtype is torch.bfloat16:
+        return tensor.detach().contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return _array(tensor)
 
 
 def _array(tensor: torch.Tensor) -> Array:

@@ -47,6 +47,17 @@ def test_every_way_of_tracing_passes(model_type: str, tmp_path: Path) -> None:
         assert {each.output for case in validation.cases for each in case.outputs} >= set(outputs)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("model_type", ["distilbert", "vit"])
+def test_a_trace_in_another_precision_passes(model_type: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    task, _ = MODELS[model_type]
+    folder, model = checkpoint(model_type, task, tmp_path / "checkpoint")
+    values = {name: each.to(dtype) if each.is_floating_point() else each for name, each in sample(model).items()}
+    flat = Flat(model.to(dtype), tuple(values), lambda given: given.logits).eval()
+    script = torch.jit.trace(flat, tuple(values.values()), strict=False)
+    assert complaints(judged_file(saved(script, tmp_path), folder, task)) == []
+
+
 def epsilon(model: torch.nn.Module) -> None:
     norm = next(module for module in model.modules() if isinstance(module, torch.nn.LayerNorm))
     norm.eps = 1e-8  # less than float32 rounds
