@@ -150,6 +150,8 @@ def _step_by_step(decoder: Decoder, reference: Reference, seed: int) -> Check:
         worst = _apart(decoder, arrays, once, decoder.in_steps(file, arrays))
     except ExportError as error:
         return refused(name, error)
+    except (IndexError, ValueError) as error:  # numpy's, where a file gives less than it should
+        return Check(name=name, status=Status.FAILED, message=f"what the file gives can't be carried on: {error}")
     if worst > 1:
         return Check(name=name, status=Status.FAILED, message=f"off by {worst:.3g} times what rounding may do")
     return Check(name=name, status=Status.PASSED)
@@ -173,6 +175,8 @@ def _greedy(decoder: Decoder, encoder: Component | None, reference: Reference, s
         return Check(name=name, status=Status.FAILED, message=str(mismatch))
     except ExportError as error:
         return refused(name, error)
+    except (IndexError, ValueError) as error:  # numpy's, where a file gives less than it should
+        return Check(name=name, status=Status.FAILED, message=f"what the file gives can't be carried on: {error}")
     notes = [f"{ambiguous} tokens are ambiguous: rounding decides"] if ambiguous else []
     if decoder.mask == "ones":
         notes.append("texts of one length only: the file takes no `position_ids`, so it counts padding as text")

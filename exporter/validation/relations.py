@@ -168,7 +168,8 @@ def check_relations(lab: Laboratory, eager: Compute, file: Compute) -> tuple[Che
         file: What is judged.
     """
     again = _asked("two runs agree to the bit", deterministic, lab, eager, file)
-    eager, file = remembered(eager), remembered(file)
+    eager = remembered(eager)
+    file = remembered(shaped_as(eager, file))
     checks = [again, *(_asked(name, relation, lab, eager, file) for name, relation in RELATIONS.items())]
     return tuple(check for check in checks if check) + tuple(_sensitivity(lab, eager, file))
 
@@ -188,6 +189,20 @@ def remembered(compute: Compute) -> Compute:
         return known[key]
 
     return once
+
+
+def shaped_as(eager: Compute, file: Compute) -> Compute:
+    """The file, refused where its outputs have other shapes than eager's: there is nothing to relate then."""
+
+    def shaped(arrays: Arrays) -> Arrays:
+        given, wanted = file(arrays), eager(arrays)
+        for name, array in given.items():
+            if array.shape != wanted[name].shape:
+                message = f"{name}: shape {array.shape} doesn't match {wanted[name].shape}"
+                raise ExportError("run-failed", message)
+        return given
+
+    return shaped
 
 
 def _asked(name: str, relation: Relation, lab: Laboratory, eager: Compute, file: Compute) -> Check | None:

@@ -152,6 +152,19 @@ def test_another_type_than_the_weights_have_is_refused(dtype: int, exported: Exp
     assert judged(exported("distilbert"), model, tmp_path).status is Status.FAILED
 
 
+@pytest.mark.parametrize("family", ["roberta", "gpt2-past"])
+@pytest.mark.parametrize("rows", [0, 1])
+def test_an_output_that_lost_rows_is_a_failure_with_a_reason(
+    rows: int, family: str, exported: Exported, tmp_path: Path
+) -> None:
+    model = loaded(exported(family))
+    Surgery(model).after("logits", lambda emit, x: emit("Slice", x, [0], [rows], [0]))
+    del model.graph.value_info[:]
+    validation = judged(exported(family), model, tmp_path)
+    assert validation.status is Status.FAILED
+    assert [case for case in validation.cases if "shape" in "".join(each.message for each in case.outputs)]
+
+
 def test_what_the_file_does_not_take_is_not_asked_of_it(exported: Exported, tmp_path: Path) -> None:
     for family, length in (("roberta", 11), ("gpt2-past", 1)):
         model = loaded(exported(family))
