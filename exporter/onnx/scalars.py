@@ -4,7 +4,7 @@ A model's code says ``1e-12`` or ``sqrt(64)``; a file keeps the nearest float32.
 that rounding would be the largest error left, a thousand times larger than all others, and would hide small faults.
 So a scalar is taken for the simple number that rounds to it: a short decimal, a root of a small fraction, a logarithm
 of a small whole number. One that was written down wrong is near no simple number, or near a wrong one, and stays wrong.
-Half precision leaves fewer digits to go by, so that only the simplest numbers are taken.
+Half precision leaves fewer digits to go by: the simplest numbers are tried first, and the shortest decimal is the last.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def meant(stored: float) -> float | None:
     return None if size is None else math.copysign(size, stored)
 
 
-def meant_in_half(stored: float, rounded: Callable[[float], Any], bits: int) -> float | None:
+def meant_in_half(stored: float, rounded: Callable[[float], Any], bits: int) -> float:
     """The same for a scalar in a type of less precision.
 
     Args:
@@ -57,8 +57,8 @@ def meant_in_half(stored: float, rounded: Callable[[float], Any], bits: int) -> 
     """
     if stored == 0 or not math.isfinite(stored) or _digits(str(stored)) <= _DECIMAL_DIGITS:
         return stored
-    size = next((each for each in _simplest(abs(stored), rounded, bits) if float(rounded(each)) == abs(stored)), None)
-    return None if size is None else math.copysign(size, stored)
+    size = next(each for each in _simplest(abs(stored), rounded, bits) if float(rounded(each)) == abs(stored))
+    return math.copysign(size, stored)
 
 
 def _simplest(size: float, rounded: Callable[[float], Any], bits: int) -> Iterator[float]:
@@ -75,6 +75,7 @@ def _simplest(size: float, rounded: Callable[[float], Any], bits: int) -> Iterat
                 yield whole ** ((-1 if inverse else 1) / root)
     if size < math.log(end):
         yield math.log(max(round(math.exp(size)), 1))
+    yield float(shortest)
 
 
 def _digits(number: str) -> int:

@@ -68,16 +68,14 @@ def test_stand_ins_for_infinity_stay_what_they_are() -> None:
 )
 def test_a_simple_number_is_found_again_in_half_precision(number: float) -> None:
     found = meant_in_half(float(np.float16(number)), np.float16, 10)
-    assert found is not None
     assert math.isclose(found, number, rel_tol=1e-15, abs_tol=0)
 
 
 @given(st.floats(width=16, allow_nan=False))
 def test_what_is_found_is_stored_as_the_same_half(number: float) -> None:
-    found = meant_in_half(number, np.float16, 10)
-    if found is not None:
-        assert float(np.float16(found)) == number
+    assert float(np.float16(meant_in_half(number, np.float16, 10))) == number
 
 
-def test_a_number_that_says_nothing_in_half_precision_stays_unknown() -> None:
-    assert meant_in_half(float(np.float16(0.0123)), np.float16, 10) is None
+def test_any_other_number_in_half_precision_is_the_shortest_decimal() -> None:
+    assert meant_in_half(float(np.float16(0.0123)), np.float16, 10) == 0.0123
+    assert meant_in_half(float(np.float16(-1.002)), np.float16, 10) == -1.002
