@@ -80,7 +80,7 @@ def _ask(request: ValidateRequest) -> Validation:
 
 def _format(artifact: Path) -> Literal["onnx", "torchscript"]:
     if not artifact.exists():
-        raise ExportError("no-artifact", f"there is no {artifact}.", "Name a model file, or a folder that a run wrote.")
+        raise ExportError("no-artifact", f"there is no {artifact}.", "Name a model file, or its folder.")
     if artifact.is_dir():
         return _format_of_folder(artifact)
     kind = _SUFFIXES.get(artifact.suffix)

@@ -228,4 +228,5 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    return next((line for line in reversed(lines) if line.startswith("RuntimeError:")), lines[0])
+    said = next((line for line in reversed(lines) if line.startswith("RuntimeError:")), lines[0])
+    return said.split(". This is an internal", maxsplit=1)[0]  # what follows guesses at the cause
