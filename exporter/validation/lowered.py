@@ -80,6 +80,7 @@ def as_stored(
         reference: The eager model.
     """
     groups = _groups(reference.model)
+    quantised = tuple(quantised)
     matrices, exact, computed = list(quantised), set[int](), []
     for name, tensor in stored:
         if not _is_float(tensor):
@@ -88,7 +89,7 @@ def as_stored(
             matrices.append(_rounded(name, tensor))
         elif owners := {key for key, group in groups.items() if _laid_out(group[0].value, tensor, None) is not None}:
             exact |= owners
-        elif not few_values(tensor):
+        elif not few_values(tensor) and not _is_scale(tensor, quantised):
             computed.append(name)
     found: dict[int, list[_Found]] = {}
     unknown = []
@@ -125,6 +126,11 @@ def as_stored(
 
 def _is_float(tensor: Array) -> bool:
     return tensor.size > 1 and (tensor.dtype.kind == "f" or str(tensor.dtype) == "bfloat16")
+
+
+def _is_scale(tensor: Array, quantised: Iterable[Quantised]) -> bool:
+    """Whether a tensor is the scales of a matrix, one for each channel."""
+    return any(np.array_equal(tensor.reshape(-1), each.step.reshape(-1)) for each in quantised)
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

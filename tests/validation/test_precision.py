@@ -102,6 +102,7 @@ def test_a_healthy_file_passes_to_the_last_digit(
         ("distilbert", "mask-as-length", half),
         ("distilbert", "long-texts-scaled", brain_weights),
         ("gpt2", "causality-lost", eight_bits),
+        ("gpt2", "constant-rounded", eight_bits_by_channel),
         ("vit", "batch-mixed", eight_bits),
         ("vit", "epsilon-of-one-norm", half),
         ("vit", "other-activation", eight_bits),
