@@ -22,11 +22,11 @@ class Float64Only(TorchFunctionMode):
     def __enter__(self) -> Float64Only:
         self._usual = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         torch.set_default_dtype(self._usual)
 
     def __torch_function__(

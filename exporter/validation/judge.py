@@ -7,49 +7,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
-
 from exporter.inputs import trace_sizes
 from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
-from exporter.runner import Contract, Runner
-from exporter.validation.bisect import first_diverging
+from exporter.runner import Contract
 from exporter.validation.budget import Floor
 from exporter.validation.cases import Case, axes_of, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes, stored_wide
 from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
+from exporter.validation.locating import module_at_fault
 from exporter.validation.log import broken, lines
-from exporter.validation.lowered import Lowered, as_stored, exact_relations
 from exporter.validation.precision import LOWER, agreement, lowered_floors, proven
+from exporter.validation.probing import probe
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
-from exporter.validation.runs import (
-    Run,
-    Tolerances,
-    compared,
-    decides_otherwise,
-    floors_of,
-    run_case,
-    run_file,
-    without_flips,
-)
+from exporter.validation.runs import Run, Tolerances, compared, floors_of, run_again, run_case, without_flips
 from exporter.validation.samples import Preprocessing, real_cases, user_cases
 from exporter.validation.subject import Artifact, Settings, Subject
 from exporter.validation.weights import WeightReport, compare_weights
+from exporter.validation.wide import WideLook
 
 __all__ = ["validate_artifact"]
 
-UNOPTIMISED, FLOAT64 = "@unoptimised", "@float64"
-
-FLOAT64_FACTOR = 1e-4
-"""Multiple of the float32 floor that a graph may be off when it is computed in float64, if it holds no numbers but the
-checkpoint's and simple ones. Healthy graphs stay below 1e-6."""
-
-FLOAT64_FACTOR_SCALARS = 0.5
-"""The same for a graph with scalars of which only the float32 is known. Healthy graphs stay below 0.2."""
-
-FLOAT64_FACTOR_COMPUTED = 2.0
-"""The same for a graph with tensors that its exporter computed in float32, such as folded position tables."""
+UNOPTIMISED = "@unoptimised"
 
 SAME_KERNELS_FACTOR = 0.5
 """Multiple of the floor for a format that runs eager's own kernels: healthy files agree to the bit."""
@@ -146,21 +126,22 @@ class FileJudge:
         if all(check.status is Status.PASSED for check in self.interface.checks):
             runs = without_flips(self.interface.graph, self._runs(precise=True))
             tolerances = self._tolerances(runs)
-            if stored := list(self._as_stored(runs)):
+            if stored := list(self.wide.as_stored(self.planned, runs)):
                 tolerances = replace(tolerances, floors=proven(self.weights.dtype, tolerances.floors, stored))
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
                 self.component = Component(self.interface.graph, self.interface.run_as_promised, tolerances.floors)
             cases += [compared(self.interface.graph, run, tolerances) for run in runs]
             cases += [compared(self.interface.graph, run, tolerances) for run in self._runs(precise=False)]
             cases += self._unoptimised(runs, tolerances)
-            cases += stored or self._float64(runs, tolerances, cases)
-            cases = [case for case in cases if self._wanted(case.case)]
+            cases += stored or self.wide.as_eager(runs, tolerances, cases)
+            cases = [case for case in cases if self.settings.wants(case.case)]
             if self.weights.dtype in LOWER:
                 checks += agreement(self.weights.dtype, self.interface.graph, runs)
             self.diverges_at = self._diverges_at(cases, runs)
-            checks += self._relations(runs, tolerances)
-            checks += self._lowered_checks(runs)
-            checks += self._other_sizes(tolerances)
+            if not self.settings.case:
+                checks += self._relations(runs, tolerances)
+                checks += self.wide.lowered_checks(self._laboratory(runs, floors_of(self.interface.graph, runs)))
+                checks += self._other_sizes(tolerances)
             checks += self._refused_axes()
             if not runs:
                 checks.append(
@@ -190,6 +171,11 @@ class FileJudge:
     def weights(self) -> WeightReport:
         """What the file stores."""
         return compare_weights(self.interface.runner.weights(), self.reference.model, self._used_parameters)
+
+    @cached_property
+    def wide(self) -> WideLook:
+        """The file in float64."""
+        return WideLook(self.artifact, self.interface, self.reference, self.weights, self.settings, self.left_out)
 
     @cached_property
     def _used_parameters(self) -> frozenset[str]:
@@ -236,7 +222,7 @@ class FileJudge:
             yield Check(name="dtype", status=Status.FAILED, message=message)
         elif asked is None and self.weights.dtype in LOWER:
             self.notes.append(f"the weights are stored as {self.weights.dtype}: judged as such")
-        if self._explicit is None:
+        if self.settings.explicit is None:
             yield self.weights.check
         once = self.weights.stored_once
         if asked is not None and not asked.traced_sizes_only:
@@ -278,17 +264,7 @@ class FileJudge:
         if self.settings.quick and case.large and not self.settings.case:
             self.left_out.append(f"{case.name}: quick")
             return False
-        return case.precise or self._wanted(case.name)
-
-    def _wanted(self, name: str) -> bool:
-        return self.settings.case in ("", name)
-
-    @property
-    def _explicit(self) -> Tolerance | None:
-        given = self.settings
-        if given.atol is None and given.rtol is None:
-            return None
-        return Tolerance(atol=given.atol or 0.0, rtol=given.rtol or 0.0, source=given.source, reason=given.reason)
+        return case.precise or self.settings.wants(case.name)
 
     def _tolerances(self, runs: list[Run]) -> Tolerances:
         graph, lowered = self.interface.graph, self.weights.dtype in LOWER
@@ -297,122 +273,23 @@ class FileJudge:
         return Tolerances(
             floors=floors,
             factor=SAME_KERNELS_FACTOR if same_kernels else None,
-            explicit=self._explicit,
+            explicit=self.settings.explicit,
             exact=not same_kernels,
             lenient_dtype=lowered or (self.subject.asked is None and stored_wide(self.interface.runner)),
         )
-
-    def _diverges_at(self, cases: list[CaseResult], runs: list[Run]) -> str:
-        """The module at fault, looked for with the inputs of the first failed case that is small."""
-        failed = next((case for case in cases if case.status is Status.FAILED and _error(case) is not None), None)
-        run = next((run for run in runs if failed and run.case.name == failed.case.split("@")[0]), None)
-        if failed is None or run is None or run.exact is None or self.artifact.open_probe is None:
-            return ""
-        graph = self.interface.graph
-        try:
-            probe = self.artifact.open_probe(self.reference.scalars)
-            feed = {self.interface.inputs[name]: array for name, array in run.arrays.items()}
-            wide = {name: each.astype(np.float64) if each.dtype.kind == "f" else each for name, each in feed.items()}
-            values = probe.run(wide)
-        except ExportError as error:
-            self.left_out.append(f"which module is at fault: {error.problem.message}")
-            return ""
-        return first_diverging(self.reference.modules64(graph, run.arrays), values, _error(failed) or 1.0)
 
     def _unoptimised(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         if self.settings.quick:
             self.left_out.append("without the runtime's optimisation: quick")
         elif self.artifact.open_plain is not None:
-            yield from self._again(self.artifact.open_plain(), UNOPTIMISED, runs, tolerances)
-
-    def _float64(self, runs: list[Run], tolerances: Tolerances, cases: list[CaseResult]) -> Iterator[CaseResult]:
-        """The graph in float64 against eager in float64."""
-        if (runner := self.double) is None:
-            return
-        factor = self._float64_factor(runner.contract())
-        exact = [run for run in runs if run.exact is not None]
-        for result in self._again(runner, FLOAT64, exact, Tolerances(tolerances.floors, factor, lenient_dtype=True)):
-            # A file that runs in float32 and not in float64 is no worse for it.
-            if not result.outputs:
-                self.left_out.append(f"{result.case}: {result.message}")
-            elif decides_otherwise(result, cases):
-                self.left_out.append(f"{result.case}: another bucket or rank than in float32, where the file agrees")
-            else:
-                yield result
-
-    @cached_property
-    def double(self) -> Runner | None:
-        """The file in float64; None where a person set the tolerance, or it can't be."""
-        if self.artifact.open_double is None or self._explicit is not None:
-            return None
-        try:
-            return self.artifact.open_double(self.reference.scalars)
-        except ExportError as error:
-            if error.problem.kind != "no-float64":
-                raise
-            self.left_out.append(f"the graph in float64: {error.problem.message}")
-            return None
-
-    @cached_property
-    def lowered(self) -> Lowered | None:
-        """What a file in lower precision stores; None where it isn't one or can't be computed in float64."""
-        if self.weights.dtype not in LOWER or self.double is None:
-            return None
-        quantised, stored = self.double.contract().quantised, self.interface.runner.weights()
-        found = as_stored(self.weights.dtype, quantised, stored, self.reference)
-        if found.reason:
-            self.left_out.append(f"the graph against the very numbers that the file stores: {found.reason}")
-        return found
-
-    def _as_stored(self, runs: list[Run]) -> Iterator[CaseResult]:
-        """The graph in float64 against eager with the numbers that the file stores, in every case."""
-        if self.double is None or self.lowered is None or self.lowered.reference is None:
-            return
-        graph, twin = self.interface.graph, self.lowered.reference
-        factor = self._float64_factor(self.double.contract())
-        tolerances = Tolerances(floors_of(graph, runs), factor, lenient_dtype=True)
-        for case, arrays in self.planned:
-            skipped = self.settings.quick and case.large
-            if not skipped and self.interface.promises(arrays) and (exact := twin.run64(graph, arrays)):
-                run = run_file(self.interface, Run(case, arrays, exact, exact), self.double, FLOAT64)
-                if run.given is None:
-                    self.left_out.append(f"{run.case.name}: {run.refused}")
-                else:
-                    yield compared(graph, run, tolerances)
-
-    def _lowered_checks(self, runs: list[Run]) -> Iterator[Check]:
-        """The stored numbers of a file in lower precision, and its relations where nothing rounds."""
-        if self.lowered is None or self.double is None or self.settings.case:
-            return
-        yield self.lowered.check
-        if self.lowered.reference is not None and (
-            lab := self._laboratory(runs, floors_of(self.interface.graph, runs))
-        ):
-            runner, factor = self.double, self._float64_factor(self.double.contract())
-            yield from exact_relations(
-                lab, factor, self.lowered.reference, lambda arrays: self.interface.run_as_promised(arrays, runner)
-            )
-
-    def _float64_factor(self, contract: Contract) -> float:
-        exact = self.lowered is not None and self.lowered.reference is not None
-        computed = self.lowered.computed if self.lowered and exact else self.weights.computed
-        if computed or contract.float32_operators or (self.weights.dtype in LOWER and not exact):
-            return FLOAT64_FACTOR_COMPUTED
-        return FLOAT64_FACTOR_SCALARS if contract.float32_scalars else FLOAT64_FACTOR
-
-    def _again(self, runner: Runner, suffix: str, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
-        """Some cases in another way of running the same file."""
-        for run in runs:
-            if run.case.again and self._wanted_again(run.case.name, suffix):
-                yield compared(self.interface.graph, run_file(self.interface, run, runner, suffix), tolerances)
-
-    def _wanted_again(self, name: str, suffix: str) -> bool:
-        return not self.settings.case or self.settings.case == f"{name}{suffix}"
+            wanted = [run for run in runs if self.settings.wants(run.case.name + UNOPTIMISED)]
+            for run in run_again(self.interface, self.artifact.open_plain(), UNOPTIMISED, wanted):
+                yield compared(self.interface.graph, run, tolerances)
 
     def _relations(self, runs: list[Run], tolerances: Tolerances) -> tuple[Check, ...]:
         """On a small case without a mask that has rows and, where there are any, positions to compare."""
         lab = self._laboratory(runs, tolerances.floors)
-        if self.settings.case or lab is None:
+        if lab is None:
             return ()
         promised = self.interface.run_as_promised
         return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), promised)
@@ -424,48 +301,18 @@ class FileJudge:
         return Laboratory(self.interface.graph, self.subject.architecture.config, sizes, floors, self.settings.seed)
 
     def _other_sizes(self, tolerances: Tolerances) -> Iterator[Check]:
-        """What a file does with sizes that it doesn't promise."""
         asked = self.subject.asked
-        if asked is None or not asked.traced_sizes_only or self.settings.case:
-            return
-        # At another size a kernel may be another one, and rounds otherwise, even where eager's code runs.
-        usual = replace(tolerances, factor=None)
-        found: dict[str, list[str]] = {"also correct": [], "refuses": [], "WRONG": []}
-        for case, arrays in self.planned:
-            if not self.interface.promises(arrays) and (answer := self._probe(case, arrays, usual)):
-                found[answer].append(case.name)
-        counts = ", ".join(f"{len(names)} {answer}" for answer, names in found.items() if names)
-        wrong = f": {', '.join(found['WRONG'])}" if found["WRONG"] else ""
-        if not counts:
-            return
-        yield Check(name="other sizes", status=Status.PASSED, message=counts + wrong)
-        if found["WRONG"]:
-            self.notes.append(f"WRONG at sizes other than the traced ones{wrong}")
-        if asked.fixed_sizes and (ran := found["also correct"] + found["WRONG"]):
-            yield Check(
-                name="fixed sizes", status=Status.FAILED, message=f"should be refused, but runs: {', '.join(ran)}"
-            )
+        if asked is not None and asked.traced_sizes_only:
+            probed = probe(self.interface, self.reference, self.planned, tolerances)
+            self.notes += [probed.note] if probed.note else []
+            yield from probed.checks(asked.fixed_sizes)
 
-    def _probe(self, case: Case, arrays: Arrays, tolerances: Tolerances) -> str:
+    def _diverges_at(self, cases: list[CaseResult], runs: list[Run]) -> str:
         try:
-            eager = self.reference.run(self.interface.graph, arrays)
-        except ExportError:
+            return module_at_fault(self.artifact, self.interface, self.reference, cases, runs)
+        except ExportError as error:
+            self.left_out.append(f"which module is at fault: {error.problem.message}")
             return ""
-        run = run_file(self.interface, Run(case, arrays, eager))
-        if run.given is None:
-            return "refuses"
-        result = compared(self.interface.graph, run, tolerances)
-        return "also correct" if result.status is Status.PASSED else "WRONG"
-
-
-def _error(case: CaseResult) -> float | None:
-    """Largest error of a case, relative to the value that it concerns; None where there are no values."""
-    errors = [
-        each.max_abs / abs(each.expected)
-        for each in case.outputs
-        if each.status is Status.FAILED and each.max_abs is not None and each.expected
-    ]
-    return max(errors, default=None)
 
 
 def _shown(cases: Iterable[CaseResult]) -> Tolerance | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.architectures import Graph
@@ -17,7 +17,7 @@ from exporter.validation.interface import Interface
 from exporter.validation.positions import counting
 from exporter.validation.reference import Reference
 
-__all__ = ["Run", "Tolerances", "compared", "decides_otherwise", "floors_of", "run_case", "run_file"]
+__all__ = ["Run", "Tolerances", "compared", "decides_otherwise", "floors_of", "run_again", "run_case", "run_file"]
 
 _FLIPPED = 1e-4
 _FLIPPED_TIMES = 100.0
@@ -97,6 +97,13 @@ def run_file(interface: Interface, run: Run, runner: Runner | None = None, suffi
     except ExportError as error:
         given, refused = None, error.problem.message
     return replace(run, case=case, given=given, refused=refused, seconds=time.monotonic() - started)
+
+
+def run_again(interface: Interface, runner: Runner, suffix: str, runs: Iterable[Run]) -> Iterator[Run]:
+    """The cases that are run in other ways too, run in one of them."""
+    for run in runs:
+        if run.case.again:
+            yield run_file(interface, run, runner, suffix)
 
 
 def floors_of(graph: Graph, runs: Iterable[Run]) -> dict[str, Floor]:

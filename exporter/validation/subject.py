@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from exporter.architectures import Architecture, Graph
+from exporter.results import Tolerance
 from exporter.runner import Runner
 
 __all__ = ["Artifact", "Asked", "Settings", "Subject"]
@@ -106,3 +107,14 @@ class Settings:
     quick: bool = False
     case: str = ""
     seed: int = 0
+
+    @property
+    def explicit(self) -> Tolerance | None:
+        """The tolerance that a person set."""
+        if self.atol is None and self.rtol is None:
+            return None
+        return Tolerance(atol=self.atol or 0.0, rtol=self.rtol or 0.0, source=self.source, reason=self.reason)
+
+    def wants(self, name: str) -> bool:
+        """Whether a case is asked for by name, or all are."""
+        return self.case in ("", name)
