@@ -23,7 +23,7 @@ from exporter.onnx.contract import contract_of, read_model
 from exporter.onnx.quantised import graphs_of, unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant, meant_in_half
-from exporter.onnx.spelled import spelled_out
+from exporter.onnx.spelled import can_spell, spelled_out
 from exporter.results import ExportError
 from exporter.runner import Array, Contract, few_values
 
@@ -95,6 +95,7 @@ def _opened(
     _drop_unread(model.graph)
     quantised = unquantise(model, weights.read)
     weights.exact = quantised.scales
+    weights.rounded += [node.name for each in graphs_of(model.graph) for node in each.node if _keeps_float32(node)]
     _widen(model.graph, weights)
     if prepare is not None:
         prepare(model)
@@ -117,6 +118,12 @@ def _opened(
                 raise ExportError("no-float64", f"{path.name} can't be computed in float64: {first}") from error
             float32_only.add(missing[1])
     raise ExportError("no-float64", f"{path.name} has too many operators that exist in float32 only.")
+
+
+def _keeps_float32(node: onnx.NodeProto) -> bool:
+    """Whether an attribute of a node, which is float32 in any graph, may have been another number."""
+    numbers = [attribute.f for attribute in node.attribute if attribute.type == onnx.AttributeProto.FLOAT]
+    return any(meant(each) is None or (meant(each) != each and not can_spell(node)) for each in numbers)
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
@@ -281,6 +288,8 @@ def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str], wide: frozens
         elif node.op_type in _FLOAT32_INPUTS:
             nodes += float_values.island(node, _FLOAT32_INPUTS[node.op_type], outputs=False)
         else:
+            if node.domain not in ("", "ai.onnx"):
+                narrowed.append(node.op_type)  # whatever its kernel is said to do
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)

@@ -14,14 +14,14 @@ from onnx import helper, numpy_helper
 
 from exporter.onnx.scalars import meant
 
-__all__ = ["spelled_out"]
+__all__ = ["can_spell", "spelled_out"]
 
 _INT64_MAX = 2**63 - 1
 
 
 def spelled_out(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     """Nodes that compute the same in float64; None where the operator needs none or can't be spelled out."""
-    spell = _SPELLINGS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    spell = _spelling(node)
     if spell is None:
         return None
     nodes = _Nodes(node)
@@ -29,6 +29,16 @@ def spelled_out(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     if result is None:
         return None
     return [*nodes.made, helper.make_node("Identity", [result], [node.output[0]])]
+
+
+def can_spell(node: onnx.NodeProto) -> bool:
+    """Whether an operator is one of those that are spelled out, with numbers in float64."""
+    return _spelling(node) is not None
+
+
+def _spelling(node: onnx.NodeProto) -> Spelling | None:
+    spellings = {"": _SPELLINGS, "ai.onnx": _SPELLINGS, "com.microsoft": _FUSED}
+    return spellings.get(node.domain, {}).get(node.op_type)
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:
@@ -103,13 +113,48 @@ def _erf(nodes: _Nodes) -> str:
 
 
 def _gelu(nodes: _Nodes) -> str:
-    x = nodes.inputs[0]
-    if nodes.attributes.get("approximate", b"none") == b"tanh":
-        cubic = nodes("Mul", nodes("Mul", x, nodes("Mul", x, x)), nodes.number(0.044715))
-        bent = nodes("Tanh", nodes("Mul", nodes("Add", x, cubic), nodes.number(math.sqrt(2 / math.pi))))
-    else:
-        bent = _erf_of(nodes("Mul", x, nodes.number(math.sqrt(0.5))), nodes)
+    tanh = nodes.attributes.get("approximate", b"none") == b"tanh"
+    return _tanh_gelu_of(nodes.inputs[0], nodes) if tanh else _erf_gelu_of(nodes.inputs[0], nodes)
+
+
+def _tanh_gelu_of(x: str, nodes: _Nodes) -> str:
+    cubic = nodes("Mul", nodes("Mul", x, nodes("Mul", x, x)), nodes.number(0.044715))
+    bent = nodes("Tanh", nodes("Mul", nodes("Add", x, cubic), nodes.number(math.sqrt(2 / math.pi))))
     return nodes("Mul", nodes("Mul", x, nodes.number(0.5)), nodes("Add", bent, nodes.number(1)))
+
+
+def _erf_gelu_of(x: str, nodes: _Nodes) -> str:
+    bent = _erf_of(nodes("Mul", x, nodes.number(math.sqrt(0.5))), nodes)
+    return nodes("Mul", nodes("Mul", x, nodes.number(0.5)), nodes("Add", bent, nodes.number(1)))
+
+
+def _shifted(nodes: _Nodes) -> str:
+    """The first input, with the second added where there is one."""
+    x, *bias = nodes.inputs
+    return nodes("Add", x, bias[0]) if bias and bias[0] else x
+
+
+def _fast_gelu(nodes: _Nodes) -> str:
+    return _tanh_gelu_of(_shifted(nodes), nodes)
+
+
+def _bias_gelu(nodes: _Nodes) -> str:
+    return _erf_gelu_of(_shifted(nodes), nodes)
+
+
+def _quick_gelu(nodes: _Nodes) -> str:
+    x = nodes.inputs[0]
+    return nodes("Mul", x, nodes("Sigmoid", nodes("Mul", x, nodes.number(nodes.attributes.get("alpha", 1.702)))))
+
+
+def _fused_product(nodes: _Nodes) -> str | None:
+    """A matrix product with its factor; ONNX Runtime keeps the factor in float32."""
+    if nodes.attributes.get("transBatchA") or nodes.attributes.get("transBatchB"):
+        return None
+    left = "...ji" if nodes.attributes.get("transA") else "...ij"
+    right = "...kj" if nodes.attributes.get("transB") else "...jk"
+    product = nodes("Einsum", *nodes.inputs, equation=f"{left},{right}->...ik")
+    return nodes("Mul", product, nodes.number(nodes.attributes.get("alpha", 1.0)))
 
 
 def _hard_sigmoid_of(value: str, nodes: _Nodes, alpha: float, beta: float) -> str:
@@ -261,3 +306,12 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "Conv": _conv,
     "AveragePool": _average_pool,
 }
+
+_FUSED: Mapping[str, Spelling] = {
+    "Gelu": lambda nodes: _erf_gelu_of(nodes.inputs[0], nodes),
+    "FastGelu": _fast_gelu,
+    "BiasGelu": _bias_gelu,
+    "QuickGelu": _quick_gelu,
+    "FusedMatMul": _fused_product,
+}
+"""What ONNX Runtime writes when it saves a graph that it has optimised."""
