@@ -34,6 +34,8 @@ LARGEST_BYTES = 1_000_000_000
 
 _INLINE_BYTES = 1024
 
+_SMALLEST_HALF = 2.0**-23
+
 # Operators that ONNX Runtime computes in float32 only; those of a later version are found by trying.
 _FLOAT32_ONLY = frozenset({"Conv", "ConvTranspose", "AveragePool"})
 _NOT_IMPLEMENTED = re.compile(r"implementation for (\w+)\(")
@@ -197,6 +199,10 @@ class _Weights:
         for value in np.unique(wide[~np.isnan(wide)]).tolist():
             number = meant_in_half(value, array.dtype.type, half) if half else meant(value)
             own = value in stored_own
+            if half and 0 < abs(value) <= _SMALLEST_HALF:
+                # Converters write this for an epsilon that is smaller still.
+                self.rounded.append(name)
+                continue
             # In half precision every third number rounds like some simple one.
             if own and (half or number is None or array.size > 1):
                 continue

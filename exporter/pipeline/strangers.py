@@ -11,6 +11,7 @@ from exporter import onnx
 from exporter.architectures import Architecture, Graph
 from exporter.architectures.cache import PRESENT
 from exporter.results import ExportError
+from exporter.validation.foreign import plain_name
 
 __all__ = ["graphs_in", "model_files"]
 
@@ -85,6 +86,6 @@ def _reads_no_more(graph: Graph, inputs: Iterable[str]) -> bool:
 
 def _likeness(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> float:
     """Share of the names that both sides have."""
-    ours = {f"in {name}" for name in graph.inputs} | {f"out {name}" for name in graph.outputs}
-    theirs = {f"in {name}" for name in inputs} | {f"out {name}" for name in outputs}
+    ours = {f"in {plain_name(name)}" for name in graph.inputs} | {f"out {plain_name(name)}" for name in graph.outputs}
+    theirs = {f"in {plain_name(name)}" for name in inputs} | {f"out {plain_name(name)}" for name in outputs}
     return len(ours & theirs) / len(ours | theirs)

@@ -35,16 +35,19 @@ _PRIMES = (3, 11, 13, 17, 19, 23, 29)
 _LARGER_PRIMES = (5, 37, 41, 43, 47, 53, 59)
 
 _ALONE: Mapping[str, tuple[int, ...]] = {
-    "batch": (1, 3, 5),
+    "batch": (1, 3, 4, 5, 8),
     "num_choices": (1, 2, 5),
     "past": (0, 1, 2, 7, 13),
     "length": (1, 2, 3, 13, 31),
 }
 
-_ROWS, _ROWS_OF_WHOLE_INPUTS = (17, 67), (9,)
-"""Batches beyond what buffers are made for. Rows of an image or a sound can't be made short, so there are fewer."""
+_ROWS, _ROWS_OF_WHOLE_INPUTS, _ROWS_OF_LARGE_INPUTS = (17, 67), (17,), (9,)
+"""Batches beyond what buffers are made for. Rows of an image or a sound can't be made short, so there are fewer, and
+fewest where they have more numbers than this:"""
 
-_FITTING = (4, 5, 6, 7, 16, 32, 64, 128)
+_LARGE_INPUT = 2**16
+
+_FITTING = (4, 5, 6, 7, 10, 12, 16, 20, 24, 32, 48, 64, 128)
 """Lengths that fit a block, where whatever rounds up to one does nothing; and a few between."""
 
 _WINDOW = re.compile(r"(window|distance|bucket|block|chunk|local|stride|kernel|span|size_per)", re.IGNORECASE)
@@ -147,7 +150,7 @@ def _proposed(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Ca
         for size in _ALONE[_kind(axis)]:
             begins = _kind(axis) == "past" and size == 0
             yield Case(f"{axis}={size}", {**base, axis: size}, precise=begins, again=begins)
-    yield from _rows(axes, base)
+    yield from _rows(graph, base, config)
     if several:
         yield Case("together-larger", dict(base) | dict(zip(axes, _LARGER_PRIMES, strict=False)), precise=True)
     smallest = {axis: graph.ranges.get(axis, AxisRange()).minimum for axis in axes}
@@ -163,10 +166,13 @@ def _proposed(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Ca
             yield from _sweep(graph, base, vocabulary)
 
 
-def _rows(axes: tuple[str, ...], base: Mapping[str, int]) -> Iterator[Case]:
+def _rows(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Case]:
     """More rows than anybody traces with; the more, the shorter."""
+    axes = axes_of(graph)
     if "batch" in axes:
-        for rows in _ROWS if len(axes) > 1 else _ROWS_OF_WHOLE_INPUTS:
+        whole = sum(array.size for array in make(graph, {**base, "batch": 1}, config).values())
+        fewer = _ROWS_OF_LARGE_INPUTS if whole > _LARGE_INPUT else _ROWS_OF_WHOLE_INPUTS
+        for rows in _ROWS if len(axes) > 1 else fewer:
             short = {axis: min(size, 2) if rows > max(base.values()) * 2 else size for axis, size in base.items()}
             yield Case(f"batch={rows}", {**short, "batch": rows}, large=True)
 

@@ -7,6 +7,7 @@ number doesn't speak against it, and its values are then judged like any other's
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,9 @@ from exporter.results import Check, ExportError, Status, TensorInfo
 from exporter.runner import Array, Runner
 from exporter.validation.trial import Trial, try_out
 
-__all__ = ["Match", "match_foreign"]
+_CACHE = re.compile(r"(?P<side>input|output)\.past_key_values\.layers\.(?P<layer>\d+)\.(?P<part>keys|values)")
+
+__all__ = ["Match", "match_foreign", "plain_name"]
 
 _PRESENT, _PAST = "present.", "past_key_values."
 
@@ -163,11 +166,15 @@ def _refuse_missing(match: Match, missing: list[str], given: list[str], trial: T
 
 def _same(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
     """Names of the file by names of the graph, where they are the same but for signs that a format doesn't allow."""
-    known = {_plain(name): name for name in given}
-    return {name: known[_plain(name)] for name in wanted if _plain(name) in known}
+    known = {plain_name(name): name for name in given}
+    return {name: known[plain_name(name)] for name in wanted if plain_name(name) in known}
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name as tracers and exporters spell it alike: dots, and the cache as transformers' own exporter calls it."""
+    if found := _CACHE.fullmatch(name):
+        side = "present" if found["side"] == "output" else "past_key_values"
+        name = f"{side}.{found['layer']}.{found['part'].removesuffix('s')}"
     return name.replace(".", "_")
 
 

@@ -157,7 +157,7 @@ def _choice(owner: _Owner, group: list[_Owner], found: list[_Found], also_exact:
             different.append(each)
     if not different:
         return kept
-    if len(different) == 1 and not (also_exact and len(group) > 1):
+    if len(different) == 1 and not also_exact:
         return different[0].values
     # A table that is also multiplied with may be stored once for each; which is whose, its use tells.
     if not (any(each.looks_up for each in group) and any(not each.looks_up for each in group)):

@@ -24,6 +24,9 @@ __all__ = ["WeightReport", "compare_weights", "layouts"]
 _EQUAL = 1e-6
 """Largest difference, relative to the largest weight, that recomputing a weight (weight norm) may leave in float32."""
 
+_CLAMPED = {"float16": 2.0**-23}
+"""By how much converters move numbers that are too small for a type."""
+
 _NEAR = 1.0
 _NEAR_DISTANCE = 0.2
 _NEAR_SHARE = 0.5
@@ -169,7 +172,7 @@ def _difference(tensor: Array, candidates: list[tuple[str, Array]], scales: tupl
             if few_values(parameter):
                 continue
             error = np.abs(parameter - tensor)
-            slack = _EQUAL * float(np.abs(parameter).max())
+            slack = _EQUAL * float(np.abs(parameter).max()) + _CLAMPED.get(str(tensor.dtype), 0.0)
             if float(error.max()) <= slack:
                 return ""
             differing = float((error > slack).mean())

@@ -33,6 +33,10 @@ checkpoint's and simple ones. Healthy graphs stay below 1e-6."""
 FACTOR_SCALARS = 0.5
 """The same for a graph with scalars of which only the float32 is known. Healthy graphs stay below 0.2."""
 
+FACTOR_LOWERED_SCALARS = 200.0
+"""The same in half precision, where an epsilon of 1e-12 becomes the smallest number there is. Healthy graphs stay below
+70, and faults that float32 shows lie above 1,000."""
+
 FACTOR_COMPUTED = 2.0
 """The same for a graph with tensors that its exporter computed in float32, such as folded position tables."""
 
@@ -97,7 +101,8 @@ class WideLook:
         computed = self.lowered.computed if self.lowered and self._twin else self.weights.computed
         if computed or contract.float32_operators or (self.weights.dtype in LOWER and self._twin is None):
             return FACTOR_COMPUTED
-        return FACTOR_SCALARS if contract.float32_scalars else FACTOR
+        lowered = FACTOR_LOWERED_SCALARS if self._twin else FACTOR_SCALARS
+        return lowered if contract.float32_scalars else FACTOR
 
     def as_eager(
         self, runs: Iterable[Run], tolerances: Tolerances, cases: Iterable[CaseResult]
