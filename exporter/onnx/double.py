@@ -23,7 +23,7 @@ from exporter.onnx.contract import contract_of, read_model
 from exporter.onnx.quantised import graphs_of, unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant, meant_in_half
-from exporter.onnx.spelled import can_spell, spelled_out
+from exporter.onnx.spelled import attribute_meant, can_spell, spelled_out
 from exporter.results import ExportError
 from exporter.runner import Array, Contract, few_values
 
@@ -38,7 +38,9 @@ _SMALLEST_HALF = 2.0**-23
 
 # Operators that ONNX Runtime computes in float32 only; those of a later version are found by trying.
 _FLOAT32_ONLY = frozenset({"Conv", "ConvTranspose", "AveragePool"})
-_NOT_IMPLEMENTED = re.compile(r"implementation for (\w+)\(")
+_NOT_IMPLEMENTED = re.compile(
+    r"implementation for (\w+)\(|Type 'tensor\(double\)' of input parameter .* of operator \((\w+)\)"
+)
 _TRIES = 12
 
 _HALF_BITS = {"float16": 10, "bfloat16": 7}
@@ -114,18 +116,20 @@ def _opened(
             )
             return DoubleRunner(path, weights.session(widened), contract)
         except Exception as error:  # ONNX Runtime raises a class of its own for each status code
-            missing = _NOT_IMPLEMENTED.search(str(error))
-            if missing is None or missing[1] in float32_only:
+            found = _NOT_IMPLEMENTED.search(str(error))
+            missing = (found[1] or found[2]) if found else ""
+            if not missing or missing in float32_only:
                 first = str(error).strip().splitlines()[0]
                 raise ExportError("no-float64", f"{path.name} can't be computed in float64: {first}") from error
-            float32_only.add(missing[1])
+            float32_only.add(missing)
     raise ExportError("no-float64", f"{path.name} has too many operators that exist in float32 only.")
 
 
 def _keeps_float32(node: onnx.NodeProto) -> bool:
     """Whether an attribute of a node, which is float32 in any graph, may have been another number."""
-    numbers = [attribute.f for attribute in node.attribute if attribute.type == onnx.AttributeProto.FLOAT]
-    return any(meant(each) is None or (meant(each) != each and not can_spell(node)) for each in numbers)
+    attributes = [attribute for attribute in node.attribute if attribute.type == onnx.AttributeProto.FLOAT]
+    numbers = [(each.f, attribute_meant(node, each)) for each in attributes]
+    return any(number is None or (number != stored and not can_spell(node)) for stored, number in numbers)
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:

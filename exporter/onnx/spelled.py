@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from exporter.onnx.scalars import meant
 
-__all__ = ["can_spell", "spelled_out"]
+__all__ = ["attribute_meant", "can_spell", "spelled_out"]
 
 _INT64_MAX = 2**63 - 1
 
@@ -28,7 +28,8 @@ def spelled_out(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
     result = spell(nodes)
     if result is None:
         return None
-    return [*nodes.made, helper.make_node("Identity", [result], [node.output[0]])]
+    nodes.also(0, result)
+    return nodes.made
 
 
 def can_spell(node: onnx.NodeProto) -> bool:
@@ -41,10 +42,25 @@ def _spelling(node: onnx.NodeProto) -> Spelling | None:
     return spellings.get(node.domain, {}).get(node.op_type)
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
-    """The value; of a float the number that was meant, because an attribute keeps a float32."""
+def attribute_meant(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> float | None:
+    """The number that was meant by a float attribute, which keeps a float32; None where that can't be told."""
+    # ONNX Runtime multiplies two factors that were rounded when it fuses a product.
+    near = (0, 1, -1, 2, -2) if node.op_type == "FusedMatMul" else (0,)
+    found = (meant(_beside(attribute.f, steps)) for steps in near)
+    return next((number for number in found if number is not None), None)
+
+
+def _beside(value: float, steps: int) -> float:
+    """The float32 that is some steps away."""
+    stepped = np.float32(value)
+    for _ in range(abs(steps)):
+        stepped = np.nextafter(stepped, np.float32(math.copysign(math.inf, steps)))
+    return float(stepped)
+
+
+def _attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> Any:
     value = helper.get_attribute_value(attribute)
-    return meant(value) or value if isinstance(value, float) else value
+    return attribute_meant(node, attribute) or value if isinstance(value, float) else value
 
 
 class _Nodes:
@@ -58,7 +74,7 @@ class _Nodes:
     def __init__(self, node: onnx.NodeProto) -> None:
         self.outputs: tuple[str, ...] = tuple(node.output)
         self.inputs: tuple[str, ...] = tuple(node.input)
-        self.attributes: dict[str, Any] = {each.name: _attribute(each) for each in node.attribute}
+        self.attributes: dict[str, Any] = {each.name: _attribute(node, each) for each in node.attribute}
         self.made: list[onnx.NodeProto] = []
         self._prefix = f"float64::{node.output[0]}"
 
@@ -66,6 +82,10 @@ class _Nodes:
         name = f"{self._prefix}::{len(self.made)}"
         self.made.append(helper.make_node(operator, list(inputs), [name], **attributes))
         return name
+
+    def also(self, output: int, value: str) -> None:
+        """Make a value an output of the node that is replaced."""
+        self.made.append(helper.make_node("Identity", [value], [self.outputs[output]]))
 
     def number(self, value: float) -> str:
         return self("Constant", value=numpy_helper.from_array(np.asarray(value, np.float64)))
@@ -151,9 +171,11 @@ def _fused_product(nodes: _Nodes) -> str | None:
     """A matrix product with its factor; ONNX Runtime keeps the factor in float32."""
     if nodes.attributes.get("transBatchA") or nodes.attributes.get("transBatchB"):
         return None
-    left = "...ji" if nodes.attributes.get("transA") else "...ij"
-    right = "...kj" if nodes.attributes.get("transB") else "...jk"
-    product = nodes("Einsum", *nodes.inputs, equation=f"{left},{right}->...ik")
+    factors = [
+        nodes("Einsum", each, equation="...ij->...ji") if nodes.attributes.get(turned) else each
+        for each, turned in zip(nodes.inputs, ("transA", "transB"), strict=True)
+    ]
+    product = nodes("MatMul", *factors)
     return nodes("Mul", product, nodes.number(nodes.attributes.get("alpha", 1.0)))
 
 
@@ -202,9 +224,27 @@ def _layer_normalization(nodes: _Nodes) -> str | None:
     if nodes.attributes.get("axis", -1) != -1 or len(nodes.outputs) > 1:
         return None
     x, weight, *bias = nodes.inputs
+    return _normalised(x, (weight, *bias), nodes.attributes.get("epsilon", 1e-5), nodes)
+
+
+def _skip_layer_normalization(nodes: _Nodes) -> str | None:
+    """The sum of two or three values, normalised; the sum is the fourth output."""
+    if any(nodes.outputs[1:3]):
+        return None
+    x, skip, weight, *rest = nodes.inputs
+    total = nodes("Add", x, skip)
+    if len(rest) > 1 and rest[1]:
+        total = nodes("Add", total, rest[1])
+    if len(nodes.outputs) > 3 and nodes.outputs[3]:
+        nodes.also(3, total)
+    return _normalised(total, (weight, *rest[:1]), nodes.attributes.get("epsilon", 1e-12), nodes)
+
+
+def _normalised(x: str, weight_and_bias: tuple[str, ...], epsilon: float, nodes: _Nodes) -> str:
+    weight, *bias = weight_and_bias
     centred = nodes("Sub", x, _mean_over_last(x, nodes))
     variance = _mean_over_last(nodes("Mul", centred, centred), nodes)
-    deviation = nodes("Sqrt", nodes("Add", variance, nodes.number(nodes.attributes.get("epsilon", 1e-5))))
+    deviation = nodes("Sqrt", nodes("Add", variance, nodes.number(epsilon)))
     scaled = nodes("Mul", nodes("Div", centred, deviation), weight)
     return nodes("Add", scaled, bias[0]) if bias and bias[0] else scaled
 
@@ -313,5 +353,6 @@ _FUSED: Mapping[str, Spelling] = {
     "BiasGelu": _bias_gelu,
     "QuickGelu": _quick_gelu,
     "FusedMatMul": _fused_product,
+    "SkipLayerNormalization": _skip_layer_normalization,
 }
 """What ONNX Runtime writes when it saves a graph that it has optimised."""
