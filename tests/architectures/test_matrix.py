@@ -13,11 +13,13 @@ import pytest
 
 from exporter import architectures
 from exporter.pipeline import steps
+from exporter.pipeline.artifact import read_artifact
 from exporter.pipeline.messages import CheckpointRequest, ExportRequest, ValidateRequest
 from exporter.results import Status, Validation
 from tests.architectures import tiny
 
 MakeCheckpoint = Callable[[str, str], Path]
+Record = Callable[[str, object], None]
 
 SAMPLE = frozenset(
     {
@@ -57,15 +59,22 @@ def pairs(with_past: bool) -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("model_type", "feature"), [*pairs(with_past=True)])
-def test_onnx(model_type: str, feature: str, make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_onnx(
+    model_type: str, feature: str, make_checkpoint: MakeCheckpoint, tmp_path: Path, record_property: Record
+) -> None:
     validation = exported_and_judged(make_checkpoint(model_type, feature), feature, "onnx", tmp_path)
+    record_property("engine", read_artifact(tmp_path).engine)
+    record_property("cases", len(validation.cases))
     assert validation.status is Status.PASSED, failures(validation)
     assert len(validation.cases) > 4
 
 
 @pytest.mark.parametrize(("model_type", "feature"), [*pairs(with_past=False)])
-def test_torchscript(model_type: str, feature: str, make_checkpoint: MakeCheckpoint, tmp_path: Path) -> None:
+def test_torchscript(
+    model_type: str, feature: str, make_checkpoint: MakeCheckpoint, tmp_path: Path, record_property: Record
+) -> None:
     validation = exported_and_judged(make_checkpoint(model_type, feature), feature, "torchscript", tmp_path)
+    record_property("cases", len(validation.cases))
     assert validation.status is Status.PASSED, failures(validation)
     assert not any("WRONG" in note for note in validation.notes), "a trace that is wrong at another size, in silence"
 
