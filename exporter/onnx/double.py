@@ -136,9 +136,9 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
     """Leave out the weights that nothing reads: ONNX Runtime drops them, and then objects to their values."""
     read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
     read |= {value.name for each in graphs_of(graph) for value in each.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in read:
+            del graph.initializer[index]
 
 
 def _show_everything(model: onnx.ModelProto) -> None:
@@ -221,6 +221,8 @@ class _Weights:
         options.log_severity_level = 4
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # It runs a few small cases: laying the weights out anew for speed takes longer than it saves.
+        options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_external_initializers(list(self._values), list(self._values.values()))
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,35 @@ class _Nodes:
         """Make a value an output of the node that is replaced."""
         self.made.append(helper.make_node("Identity", [value], [self.outputs[output]]))
 
+    def loop(self, coefficients: Sequence[float], start: tuple[str, str], factor: str) -> tuple[str, str]:
+        """``newer, older = factor * newer - older + coefficient, newer`` for every coefficient: the last two."""
+        table = self("Constant", value=numpy_helper.from_array(np.asarray(coefficients, np.float64)))
+        inner = _Nodes(onnx.NodeProto(output=[f"{self._prefix}::{len(self.made)}"]))
+        turn, go_on, newer, older = (f"{inner._prefix}::{name}" for name in ("turn", "go_on", "newer", "older"))
+        stepped = inner("Sub", inner("Mul", factor, newer), older)
+        results = (
+            inner("Identity", go_on),
+            inner("Add", stepped, inner("Gather", table, turn)),
+            inner("Identity", newer),
+        )
+        body = helper.make_graph(
+            inner.made,
+            "recurrence",
+            [
+                helper.make_tensor_value_info(turn, onnx.TensorProto.INT64, []),
+                helper.make_tensor_value_info(go_on, onnx.TensorProto.BOOL, []),
+                *(helper.make_tensor_value_info(each, onnx.TensorProto.DOUBLE, None) for each in (newer, older)),
+            ],
+            [
+                helper.make_tensor_value_info(results[0], onnx.TensorProto.BOOL, []),
+                *(helper.make_tensor_value_info(each, onnx.TensorProto.DOUBLE, None) for each in results[1:]),
+            ],
+        )
+        end = self("Constant", value=numpy_helper.from_array(np.asarray(len(coefficients), np.int64)))
+        name = f"{self._prefix}::{len(self.made)}"
+        self.made.append(helper.make_node("Loop", [end, "", *start], [name, f"{name}::older"], body=body))
+        return name, f"{name}::older"
+
     def number(self, value: float) -> str:
         return self("Constant", value=numpy_helper.from_array(np.asarray(value, np.float64)))
 
@@ -115,17 +144,15 @@ def _erf_series() -> npt.NDArray[np.float64]:
 
 
 def _erf_of(value: str, nodes: _Nodes) -> str:
-    """Clenshaw's recurrence."""
+    """Clenshaw's recurrence, as a loop: a graph of thousands of nodes takes ONNX Runtime seconds to open."""
     x = nodes("Clip", value, nodes.number(-_ERF_END), nodes.number(_ERF_END))
     # Twice the position in [-1, 1], which is what the recurrence multiplies with.
     twice = nodes("Sub", nodes("Mul", nodes("Mul", x, x), nodes.number(4 / _ERF_END**2)), nodes.number(2))
-    series = _erf_series()
-    older = newer = nodes.number(0)
-    for coefficient in series[:0:-1]:
-        step = nodes("Sub", nodes("Mul", twice, newer), older)
-        older, newer = newer, nodes("Add", step, nodes.number(float(coefficient)))
+    first, *others = _erf_series()
+    zero = nodes("Mul", twice, nodes.number(0))
+    newer, older = nodes.loop(others[::-1], (zero, zero), twice)
     half = nodes("Mul", nodes("Mul", twice, nodes.number(0.5)), newer)
-    return nodes("Mul", x, nodes("Add", nodes("Sub", half, older), nodes.number(float(series[0]))))
+    return nodes("Mul", x, nodes("Add", nodes("Sub", half, older), nodes.number(float(first))))
 
 
 def _erf(nodes: _Nodes) -> str:

@@ -146,11 +146,14 @@ def _proposed(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Ca
     yield Case("traced", base, precise=True, again=True)
     # Of a batch alone nothing else is seen than what was traced, in more time.
     yield Case("together", together, precise=True, again=several)
+    # Of inputs that can't be made short, batches between the smallest and the largest show nothing more.
+    large = not several and _numbers(graph, base, config) > _LARGE_INPUT
     for axis in axes:
-        for size in _ALONE[_kind(axis)]:
+        for size in (1,) if large else _ALONE[_kind(axis)]:
             begins = _kind(axis) == "past" and size == 0
             yield Case(f"{axis}={size}", {**base, axis: size}, precise=begins, again=begins)
-    yield from _rows(graph, base, config)
+    rows = _ROWS if several else _ROWS_OF_LARGE_INPUTS if large else _ROWS_OF_WHOLE_INPUTS
+    yield from _more_rows(base, rows if "batch" in axes else ())
     if several:
         yield Case("together-larger", dict(base) | dict(zip(axes, _LARGER_PRIMES, strict=False)), precise=True)
     smallest = {axis: graph.ranges.get(axis, AxisRange()).minimum for axis in axes}
@@ -166,15 +169,16 @@ def _proposed(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Ca
             yield from _sweep(graph, base, vocabulary)
 
 
-def _rows(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Case]:
+def _numbers(graph: Graph, base: Mapping[str, int], config: Any) -> int:
+    """How many numbers one row of the inputs has."""
+    return sum(array.size for array in make(graph, {**base, "batch": 1}, config).values())
+
+
+def _more_rows(base: Mapping[str, int], batches: tuple[int, ...]) -> Iterator[Case]:
     """More rows than anybody traces with; the more, the shorter."""
-    axes = axes_of(graph)
-    if "batch" in axes:
-        whole = sum(array.size for array in make(graph, {**base, "batch": 1}, config).values())
-        fewer = _ROWS_OF_LARGE_INPUTS if whole > _LARGE_INPUT else _ROWS_OF_WHOLE_INPUTS
-        for rows in _ROWS if len(axes) > 1 else fewer:
-            short = {axis: min(size, 2) if rows > max(base.values()) * 2 else size for axis, size in base.items()}
-            yield Case(f"batch={rows}", {**short, "batch": rows}, large=True)
+    for rows in batches:
+        short = {axis: min(size, 2) if rows > max(base.values()) * 2 else size for axis, size in base.items()}
+        yield Case(f"batch={rows}", {**short, "batch": rows}, large=True)
 
 
 def _masked(graph: Graph, base: Mapping[str, int], together: Mapping[str, int]) -> Iterator[Case]:
