@@ -18,7 +18,7 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from exporter import tasks
 
-__all__ = ["build", "build_anew", "config", "config_types"]
+__all__ = ["build", "build_anew", "config", "config_types", "untrained"]
 
 VOCABULARY = 99
 
@@ -337,6 +337,14 @@ def _class(settings: PreTrainedConfig, task: str) -> Callable[[PreTrainedConfig]
         return transformers.FlaubertWithLMHeadModel  # type: ignore[no-any-return]
     classes = getattr(transformers, name.auto_classes[0])._model_mapping[type(settings)]
     return classes[0] if isinstance(classes, tuple) else classes  # type: ignore[no-any-return]
+
+
+def untrained(model_type: str, task: str = "default", seed: int = 0) -> PreTrainedModel:
+    """A model as transformers initialises it, in evaluation mode: weights near zero, in which faults hardly show."""
+    settings = config(model_type, task)
+    torch.manual_seed(seed)
+    model: PreTrainedModel = _class(settings, task)(settings).eval()
+    return model
 
 
 @torch.no_grad()

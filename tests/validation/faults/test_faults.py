@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exporter.results import ExportError, Status
 from exporter.validation import Settings, Subject, validate_artifact
-from tests.validation.conftest import FAMILIES, Exported, fresh_model, torchscript_export
+from tests.architectures.tiny import untrained
+from tests.validation.conftest import FAMILIES, Export, Exported, fresh_model, onnx_export, torchscript_export
 from tests.validation.faults.graph_faults import FAULTS
 from tests.validation.faults.model_faults import MODEL_FAULTS
 from tests.validation.faults.planting import (
@@ -22,6 +25,16 @@ from tests.validation.faults.planting import (
     in_graphs,
     in_models,
 )
+
+FAINT = (
+    "attention-scaled",
+    "batch-mixed",
+    "constant-rounded",
+    "epsilon-of-one-norm",
+    "intermediate-in-half-precision",
+    "other-activation",
+)
+"""Faults that change an untrained model by less than float32 rounds."""
 
 
 def verdict(subject: Subject) -> Status:
@@ -69,6 +82,26 @@ def test_a_fault_in_a_traced_model_is_caught(fault: str, tmp_path: Path) -> None
             assert verdict(torchscript_export(family, tmp_path, model=model).subject) is Status.FAILED, family
             return
     pytest.fail("no family has what this fault breaks")
+
+
+@pytest.fixture(scope="module")
+def faint(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """A file of a model in which most faults are smaller than float32 rounds."""
+    load = functools.partial(untrained, *FAMILIES["bert"])
+    export = onnx_export("bert", tmp_path_factory.mktemp("faint"), model=load())
+    return replace(export, subject=replace(export.subject, load=load))
+
+
+def test_a_faint_model_passes(faint: Export) -> None:
+    assert verdict(faint.subject) is Status.PASSED
+
+
+@pytest.mark.parametrize("fault", FAINT)
+def test_a_fault_below_float32_rounding_is_caught(fault: str, faint: Export, tmp_path: Path) -> None:
+    (planted,) = broken_files(fault, faint, tmp_path)
+    validation = validate_artifact(faint.with_file(planted.path), Settings())
+    assert validation.status is Status.FAILED
+    assert all(case.status is Status.PASSED for case in validation.cases if "@float64" not in case.case)
 
 
 def test_there_are_enough_faults_and_most_know_no_model() -> None:
