@@ -15,7 +15,7 @@ from exporter.onnx.finish import opset_of
 from exporter.results import Check, ExportError, Status
 from exporter.runner import Array, Contract
 
-__all__ = ["contract_of", "read_contract", "read_model", "stored_weights"]
+__all__ = ["contract_of", "graphs_of", "read_contract", "read_model", "stored_weights"]
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -73,17 +73,17 @@ def _checker(path: Path) -> Check:
     return Check(name="onnx.checker", status=Status.PASSED)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and the graphs of its control flow."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    for each in _graphs(graph):
+    for each in graphs_of(graph):
         yield from each.initializer
         for node in each.node:
             yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
@@ -127,7 +127,7 @@ def _nbytes(tensor: onnx.TensorProto) -> int:
 
 
 def _unused_inputs(graph: onnx.GraphProto) -> tuple[str, ...]:
-    read = {name for each in _graphs(graph) for node in each.node for name in node.input}
-    read |= {value.name for each in _graphs(graph) for value in each.output}
+    read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
+    read |= {value.name for each in graphs_of(graph) for value in each.output}
     weights = {tensor.name for tensor in graph.initializer}
     return tuple(value.name for value in graph.input if value.name not in read | weights)

@@ -19,8 +19,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.onnx.contract import contract_of, read_model
-from exporter.onnx.quantised import graphs_of, unquantise
+from exporter.onnx.contract import contract_of, graphs_of, read_model
+from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant, meant_in_half
 from exporter.onnx.spelled import attribute_meant, can_spell, spelled_out

@@ -14,10 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from exporter.onnx.contract import graphs_of
 from exporter.results import ExportError
 from exporter.runner import Array, Quantised
 
-__all__ = ["Unquantised", "graphs_of", "unquantise"]
+__all__ = ["Unquantised", "unquantise"]
 
 _PRODUCTS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 _MOVES = frozenset({"Gather", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Expand"})
@@ -53,15 +54,6 @@ def unquantise(model: onnx.ModelProto, read: Callable[[TensorProto], Array]) -> 
     for graph in graphs:
         _lift_constants(graph)
     return _Unquantising(graphs, read).result()
-
-
-def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and the graphs of its control flow."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from graphs_of(inner)
 
 
 def _is_quantised(node: onnx.NodeProto) -> bool:
