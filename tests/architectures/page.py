@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 
 from exporter import architectures
 
-__all__ = ["PAGE", "Outcome", "Row", "described_rows", "page", "read_rows", "results_of"]
+__all__ = ["PAGE", "Outcome", "Row", "described_rows", "differences", "page", "read_rows", "results_of"]
 
 PAGE = Path(__file__).parents[2] / "docs/architectures.md"
 
@@ -33,6 +34,8 @@ Both spellings of a type and both families of task names work: `gpt_neo` is `gpt
 COLUMNS = ("Type", "Feature", "Engine", "ONNX", "TorchScript")
 
 NOT_RUN = "not run"
+
+_NUMBER = re.compile(r" \(\d+\)")
 
 
 @dataclass(frozen=True)
@@ -102,5 +105,23 @@ def read_rows(text: str) -> list[Row]:
     return [Row(name.strip("`"), feature.strip("`"), *rest) for name, feature, *rest in table]
 
 
+def differences(told: Iterable[Row], measured: Iterable[Row]) -> list[str]:
+    """Pairs about which a page says something else than a run; how many comparisons there were may differ."""
+    known = {(row.model_type, row.feature): _verdicts(row) for row in told}
+    return [
+        f"{row.model_type} {row.feature}: {' '.join(_verdicts(row))}"
+        for row in measured
+        if known.get((row.model_type, row.feature)) != _verdicts(row)
+    ]
+
+
+def _verdicts(row: Row) -> tuple[str, ...]:
+    return tuple(_NUMBER.sub("", each) for each in (row.engine, row.onnx, row.torchscript))
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(described_rows(results_of(Path(sys.argv[1])))))
+    rows = described_rows(results_of(Path(sys.argv[1])))
+    changed = differences(read_rows(PAGE.read_text()) if PAGE.exists() else [], rows)
+    PAGE.write_text(page(rows))
+    if changed:
+        sys.exit(f"{PAGE.name} said otherwise and was written anew:\n" + "\n".join(changed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.architectures.page import PAGE, Outcome, described_rows, page, read_rows
+from tests.architectures.page import PAGE, Outcome, described_rows, differences, page, read_rows
 
 
 def test_the_page_has_a_row_for_every_described_pair() -> None:
@@ -27,3 +27,11 @@ def test_every_pair_on_the_page_passed() -> None:
 def test_a_page_reads_back_as_it_was_written() -> None:
     rows = [replace(row, onnx="passed (30)") for row in described_rows({})]
     assert read_rows(page(rows)) == rows
+
+
+def test_a_run_that_says_otherwise_is_told() -> None:
+    told = [replace(row, engine="legacy", onnx="passed (30)") for row in described_rows({})]
+    again = [replace(row, onnx="passed (31)") for row in told]
+    assert differences(told, again) == []
+    failed = [replace(told[0], onnx="failed"), *told[1:]]
+    assert differences(told, failed) == [f"{told[0].model_type} {told[0].feature}: legacy failed not run"]
