@@ -2,8 +2,8 @@
 
 The *noise floor* of a model is how far its eager float32 results are from its eager float64 results. It is measured on
 several cases and taken relative to the largest value of an output; the worst case counts, because the maximum over
-inputs is steadier than any one of them. A file rounds in other places than eager does, but as often: healthy files mostly
-stay below 3 floors, so `FACTOR` leaves room on that side, and faults worth the name lie far above it.
+inputs is steadier than any one of them. A file rounds in other places than eager does, but as often: healthy files
+mostly stay below 3 floors, so `FACTOR` leaves room on that side, and faults worth the name lie far above it.
 """
 
 from __future__ import annotations
