@@ -122,9 +122,10 @@ def test_generation_settings_in_an_old_config_are_kept(tmp_path: Path, pickled: 
 def test_shows_no_progress_bar_and_leaves_the_setting_alone(
     saved: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    folder = saved("BertModel")
     transformers.utils.logging.enable_progress_bar()
     try:
-        load(saved("BertModel"))
+        load(folder)
         assert transformers.utils.logging.is_progress_bar_enabled()
     finally:
         transformers.utils.logging.disable_progress_bar()
