@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 RUNS = 3
@@ -72,15 +71,7 @@ def _artifact(graph, folder: Path):
     from exporter.validation import Artifact
 
     path = folder / f"{graph.file}.onnx"
-    return Artifact(
-        graph=graph,
-        path=path,
-        open=partial(onnx.open_model, path),
-        traced=inputs.trace_sizes(graph),
-        open_plain=partial(onnx.open_model, path, optimise=False),
-        open_double=partial(onnx.open_double, path),
-        open_probe=partial(onnx.open_probe, path),
-    )
+    return Artifact(graph=graph, path=path, traced=inputs.trace_sizes(graph), **onnx.openers(path))
 
 
 def _timed(step: Callable[[], object]) -> Seconds:

@@ -15,6 +15,7 @@ from entrypoint.render.escape import visible
 from exporter.pipeline.fetch import checkpoint_folder
 from exporter.pipeline.messages import CheckpointRequest, ValidateRequest
 from exporter.pipeline.pool import Call, PoolOptions, WorkerPool
+from exporter.pipeline.replay import replay_command
 from exporter.results import ExportError, Status, Validation
 
 __all__ = ["Question", "judge"]
@@ -53,6 +54,7 @@ def judge(question: Question, json_file: Path | None) -> Exit:
         checkpoint=CheckpointRequest(path=str(folder), task=question.task, revision=commit),
         format=kind,
         directory=str(question.artifact.resolve()),
+        command=_command(question),
         options={key: value for key, value in question.options.items() if value not in (None, "")},
     )
     try:
@@ -64,9 +66,18 @@ def judge(question: Question, json_file: Path | None) -> Exit:
     if json_file is not None:
         json_file.write_text(verdict.model_dump_json(indent=2) + "\n", encoding="utf-8")
     click.echo("\n".join(map(visible, verdict.log)))
+    if verdict.diverges_at:
+        click.echo(visible(f"First module that differs: {verdict.diverges_at}"))
+    if verdict.replay:
+        click.echo(visible(f"To see it again: {verdict.replay}"))
     for note in verdict.notes:
         click.echo(visible(f"Note: {note}"), err=True)
     return Exit.OK if verdict.status is Status.PASSED else Exit.MODEL_FAILED
+
+
+def _command(question: Question) -> str:
+    atol = question.options.get("atol")
+    return replay_command(question.artifact, question.model, question.revision, question.task, atol)
 
 
 def _ask(request: ValidateRequest) -> Validation:

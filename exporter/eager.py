@@ -254,6 +254,7 @@ def _flat_cross_cache(cache: EncoderDecoderCache) -> dict[str, torch.Tensor]:
 PARTS: Mapping[str, Callable[[nn.Module, Tensors], Mapping[str, torch.Tensor]]] = {
     "model": run_model,
     "decoder": run_decoder,
+    "decoder_prefill": run_decoder,
     "encoder_decoder": run_encoder_decoder,
     "encoder": run_encoder,
     "decoder_first": run_decoder_first,

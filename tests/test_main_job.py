@@ -109,8 +109,21 @@ def test_one_transposed_weight_makes_validate_fail(project: Path, tmp_path: Path
     done = command("validate", spoiled, "--model", "filler", "--json", tmp_path / "why.json", folder=project)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "values not close enough" in done.stdout
+    assert "First module that differs: roberta.encoder.layer.0." in done.stdout
+    assert f"To see it again: export-action validate {spoiled} --model filler --case traced" in done.stdout
     assert json.loads((tmp_path / "why.json").read_text())["status"] == "failed"
     assert "Traceback" not in done.stderr
+
+
+def test_the_page_of_a_failed_model_says_how_to_see_it_again(project: Path) -> None:
+    tight = "{name: seer, model: ./seer, formats: [onnx], validate: {atol: 1.0e-12, reason: to see it fail}}"
+    (project / "tight.yml").write_text(f"version: 1\nmodels: [{tight}]\n")
+    assert command("run", "tight.yml", "--output-dir", "tight", folder=project).returncode == 1
+    page = (project / "tight" / "export-report.md").read_text()
+    (said,) = (line for line in page.splitlines() if line.startswith("export-action validate "))
+    assert said == "export-action validate tight/seer/onnx.failed --model seer --atol 1e-12 --case traced"
+    again = command(*said.split()[1:], folder=project)
+    assert (again.returncode, "1 of 1 cases" in again.stdout) == (1, True), again.stdout + again.stderr
 
 
 def test_one_broken_model_does_not_stop_the_others(project: Path, tmp_path: Path) -> None:

@@ -22,10 +22,20 @@ __all__ = ["Architecture", "Axes", "AxisRange", "Graph", "Part"]
 Axes = Mapping[int, str]
 """Which axes of a tensor may vary, and what they are called: ``{0: "batch", 1: "sequence"}``."""
 
-Part = Literal["model", "decoder", "encoder_decoder", "encoder", "decoder_first", "decoder_next", "decoder_merged"]
+Part = Literal[
+    "model",
+    "decoder",
+    "decoder_prefill",
+    "encoder_decoder",
+    "encoder",
+    "decoder_first",
+    "decoder_next",
+    "decoder_merged",
+]
 """Which computation of the eager model a graph is; `exporter.eager` knows how to run each.
 
 ``model``: one call of ``forward`` without cache. ``decoder``: a decoder-only model with past keys and values.
+``decoder_prefill``: the same without past in; only files of other exporters are this.
 ``encoder_decoder``: a whole encoder-decoder with past. ``encoder``: its encoder alone. ``decoder_first``: its decoder
 without past, all presents out. ``decoder_next``: its decoder with past, self-attention presents out.
 ``decoder_merged``: both decoders in one file, chosen by the input ``use_cache_branch``.

@@ -12,6 +12,7 @@ from exporter.onnx.custom import load_custom_config
 from exporter.onnx.double import open_double, open_probe
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph, export_graphs
 from exporter.onnx.merge import USE_CACHE_BRANCH, merge_decoders
+from exporter.onnx.openers import Openers, openers
 from exporter.onnx.ready import READY_CLASSES, ready_class
 from exporter.onnx.runtime import OnnxRunner, open_model
 
@@ -22,6 +23,7 @@ __all__ = [
     "OnnxOptions",
     "OnnxRunner",
     "OnnxSeq2SeqConfigWithPast",
+    "Openers",
     "OutputMatchError",
     "declared_names",
     "engine_order",
@@ -34,6 +36,7 @@ __all__ = [
     "open_double",
     "open_model",
     "open_probe",
+    "openers",
     "validate_model_outputs",
 ]
 

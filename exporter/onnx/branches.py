@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import helper
 
 from exporter.architectures import Graph
 from exporter.architectures.cache import PAST
-from exporter.onnx.contract import read_model
+from exporter.onnx.contract import Read, graphs_of, read_model
+from exporter.onnx.double import DoubleRunner, open_double, open_probe
 from exporter.onnx.merge import USE_CACHE_BRANCH
 from exporter.onnx.runtime import OnnxRunner, open_model
-from exporter.results import TensorInfo
+from exporter.results import ExportError, TensorInfo
 from exporter.runner import Array, Contract
 
-__all__ = ["BranchRunner", "declared_names", "open_branch"]
+__all__ = ["BranchRunner", "declared_names", "open_branch", "open_branch_double", "open_branch_probe"]
 
 
 class BranchRunner:
@@ -28,7 +32,7 @@ class BranchRunner:
 
     def __init__(self, merged: OnnxRunner, graph: Graph) -> None:
         self._merged = merged
-        self._use_cache = any(name.startswith(PAST) for name in graph.inputs)
+        self._use_cache = _uses_cache(graph)
         self.inputs = tuple(each for name in graph.inputs for each in merged.inputs if each.name == name)
         self.outputs = tuple(each for name in graph.outputs for each in merged.outputs if each.name == name)
 
@@ -52,13 +56,93 @@ class BranchRunner:
         return self._merged.weights()
 
 
-def open_branch(path: Path, graph: Graph, optimise: bool = True) -> BranchRunner:
+def open_branch(path: Path, graph: Graph, optimise: bool = True, read: Read = read_model) -> BranchRunner:
     """Open the branch of a merged file that computes `graph`.
+
+    Args:
+        path: The merged file.
+        graph: One of its two graphs.
+        optimise: See `open_model`.
+        read: Likewise.
 
     Raises:
         ExportError: The file is no model that ONNX Runtime can load.
     """
-    return BranchRunner(open_model(path, optimise), graph)
+    return BranchRunner(open_model(path, optimise, read=read), graph)
+
+
+def open_branch_double(
+    path: Path, graph: Graph, own_scalars: Collection[float] = frozenset(), read: Read = read_model
+) -> DoubleRunner:
+    """Open the branch of a merged file that computes `graph` so that it computes in float64.
+
+    Args:
+        path: The merged file.
+        graph: One of its two graphs.
+        own_scalars: See `open_double`.
+        read: Likewise.
+
+    Raises:
+        ExportError: See `open_double`.
+    """
+    return open_double(path, own_scalars, partial(_read_branch, graph=graph, read=read))
+
+
+def open_branch_probe(
+    path: Path, graph: Graph, own_scalars: Collection[float] = frozenset(), read: Read = read_model
+) -> DoubleRunner:
+    """Likewise, with every intermediate floating-point value as an output.
+
+    Args:
+        path: The merged file.
+        graph: One of its two graphs.
+        own_scalars: See `open_double`.
+        read: Likewise.
+
+    Raises:
+        ExportError: See `open_double`.
+    """
+    return open_probe(path, own_scalars, partial(_read_branch, graph=graph, read=read))
+
+
+def _read_branch(path: Path, graph: Graph, read: Read) -> onnx.ModelProto:
+    """A merged file with one branch in place of the choice, and only what that reads and `graph` wants."""
+    model = read(path)
+    whole = model.graph
+    choices = [node for node in whole.node if node.op_type == "If" and USE_CACHE_BRANCH in node.input]
+    if len(choices) != 1:
+        raise ExportError("no-float64", f"{path.name} isn't one choice between two graphs.")
+    branch = next(each.g for each in choices[0].attribute if each.name == _branch_name(graph))
+    nodes: list[onnx.NodeProto] = []
+    for node in whole.node:
+        nodes += _in_place(branch, node) if node is choices[0] else [node]
+    inlined = helper.make_graph(
+        nodes,
+        whole.name,
+        whole.input,
+        [value for value in whole.output if value.name in graph.outputs],
+        initializer=[*whole.initializer, *branch.initializer],
+    )
+    read_names = {name for each in graphs_of(inlined) for node in each.node for name in node.input}
+    for value in [each for each in inlined.input if each.name not in read_names]:
+        inlined.input.remove(value)
+    return helper.make_model(
+        inlined, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
+    )
+
+
+def _in_place(branch: onnx.GraphProto, choice: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    yield from branch.node
+    for inner, outer in zip(branch.output, choice.output, strict=True):
+        yield helper.make_node("Identity", [inner.name], [outer])
+
+
+def _branch_name(graph: Graph) -> str:
+    return "then_branch" if _uses_cache(graph) else "else_branch"
+
+
+def _uses_cache(graph: Graph) -> bool:
+    return any(name.startswith(PAST) for name in graph.inputs)
 
 
 def declared_names(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

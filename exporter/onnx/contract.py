@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,10 @@ from exporter.onnx.finish import opset_of
 from exporter.results import Check, ExportError, Status
 from exporter.runner import Array, Contract
 
-__all__ = ["contract_of", "graphs_of", "read_contract", "read_model", "stored_weights"]
+__all__ = ["Read", "contract_of", "graphs_of", "read_contract", "read_model", "stored_weights"]
+
+Read = Callable[[Path], onnx.ModelProto]
+"""`read_model`, or what remembers its result where a file is opened in several ways; that isn't to be changed then."""
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -36,14 +39,13 @@ def read_model(path: Path) -> onnx.ModelProto:
     return model
 
 
-def read_contract(path: Path) -> Contract:
+def read_contract(path: Path, read: Read = read_model) -> Contract:
     """The promises of a file.
 
     Raises:
         ExportError: See `read_model`.
     """
-    model = read_model(path)
-    return replace(contract_of(path, model), checks=(_checker(path),))
+    return replace(contract_of(path, read(path)), checks=(_checker(path),))
 
 
 def contract_of(path: Path, model: onnx.ModelProto) -> Contract:
@@ -57,10 +59,9 @@ def contract_of(path: Path, model: onnx.ModelProto) -> Contract:
     )
 
 
-def stored_weights(path: Path) -> Iterator[tuple[str, Array]]:
+def stored_weights(path: Path, read: Read = read_model) -> Iterator[tuple[str, Array]]:
     """Initialisers and constants by name, one at a time."""
-    model = read_model(path)
-    for tensor in _tensors(model.graph):
+    for tensor in _tensors(read(path).graph):
         yield tensor.name, np.asarray(numpy_helper.to_array(tensor, str(path.parent)))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from exporter import inputs
 from exporter.eager import GraphModule
 from exporter.onnx.config import OnnxConfig
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph
-from exporter.onnx.runtime import open_model
+from exporter.onnx.openers import openers
 from exporter.results import ExportError, Status
 from exporter.validation import Artifact, Asked, Settings, Subject, validate_artifact
 
@@ -90,13 +89,7 @@ def validate_model_outputs(
     if missing:
         raise OutputMatchError(f"the configuration describes no output {', '.join(sorted(missing))}")
     path = Path(onnx_model)
-    artifact = Artifact(
-        graph=graph,
-        path=path,
-        open=partial(open_model, path),
-        traced=inputs.trace_sizes(graph),
-        open_plain=partial(open_model, path, optimise=False),
-    )
+    artifact = Artifact(graph=graph, path=path, traced=inputs.trace_sizes(graph), **openers(path))
     subject = Subject(
         load=lambda: copy.deepcopy(reference_model).eval(),
         architecture=config,

@@ -19,7 +19,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.onnx.contract import contract_of, graphs_of, read_model
+from exporter.onnx.contract import Read, contract_of, graphs_of, read_model
 from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant, meant_in_half
@@ -61,39 +61,44 @@ class DoubleRunner(OnnxRunner):
         return self._contract
 
 
-def open_double(path: Path, own_scalars: Collection[float] = frozenset()) -> DoubleRunner:
+def open_double(path: Path, own_scalars: Collection[float] = frozenset(), read: Read = read_model) -> DoubleRunner:
     """Open a file so that it computes in float64; floating-point inputs and outputs are float64 too.
 
     Args:
         path: The file.
         own_scalars: Numbers that are the checkpoint's own, and so are what they are stored as.
+        read: Gives the graph: the file's, or a part of it.
 
     Raises:
         ExportError: The file can't be opened, or can't be widened (kind ``no-float64``): too large, not float32, or
             with operators that nothing here computes in float64.
     """
-    return _opened(path, own_scalars, None)
+    return _opened(path, read(path), own_scalars)
 
 
-def open_probe(path: Path, own_scalars: Collection[float] = frozenset()) -> DoubleRunner:
+def open_probe(path: Path, own_scalars: Collection[float] = frozenset(), read: Read = read_model) -> DoubleRunner:
     """Open a file in float64 with every intermediate floating-point value as an output, in the order of computation.
 
     Args:
         path: The file.
         own_scalars: See `open_double`.
+        read: Likewise.
 
     Raises:
         ExportError: See `open_double`.
     """
-    return _opened(path, own_scalars, _show_everything)
+    return _opened(path, read(path), own_scalars, _show_everything)
 
 
 def _opened(
-    path: Path, own_scalars: Collection[float], prepare: Callable[[onnx.ModelProto], None] | None
+    path: Path,
+    model: onnx.ModelProto,
+    own_scalars: Collection[float],
+    prepare: Callable[[onnx.ModelProto], None] | None = None,
 ) -> DoubleRunner:
-    model = read_model(path)
     if model.functions:
         raise ExportError("no-float64", f"{path.name} has functions of its own.")
+    model = _copy(model)
     weights = _Weights(path, _narrow_types(model), frozenset(own_scalars))
     float32_only, promised = set(_FLOAT32_ONLY), contract_of(path, model)
     _drop_unread(model.graph)
@@ -104,8 +109,7 @@ def _opened(
     if prepare is not None:
         prepare(model)
     for _ in range(_TRIES):
-        widened = onnx.ModelProto()
-        widened.CopyFrom(model)
+        widened = _copy(model)
         narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only, _wide_values(widened)))))
         try:
             contract = replace(
@@ -123,6 +127,12 @@ def _opened(
                 raise ExportError("no-float64", f"{path.name} can't be computed in float64: {first}") from error
             float32_only.add(missing)
     raise ExportError("no-float64", f"{path.name} has too many operators that exist in float32 only.")
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
 
 
 def _keeps_float32(node: onnx.NodeProto) -> bool:

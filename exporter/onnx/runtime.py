@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from exporter.onnx.contract import read_contract, read_model, stored_weights
+from exporter.onnx.contract import Read, read_contract, read_model, stored_weights
 from exporter.results import ExportError, TensorInfo
 from exporter.runner import Array, Contract
 
@@ -24,8 +24,9 @@ class OnnxRunner:
         outputs: What it gives.
     """
 
-    def __init__(self, path: Path, session: ort.InferenceSession) -> None:
+    def __init__(self, path: Path, session: ort.InferenceSession, read: Read = read_model) -> None:
         self._path = path
+        self._read = read
         self._session = session
         self.inputs = tuple(_info(node) for node in session.get_inputs())
         self.outputs = tuple(_info(node) for node in session.get_outputs())
@@ -45,37 +46,41 @@ class OnnxRunner:
 
     def contract(self) -> Contract:
         """What the file promises."""
-        return read_contract(self._path)
+        return read_contract(self._path, self._read)
 
     def weights(self) -> Iterator[tuple[str, Array]]:
         """Stored weights by the file's own names."""
-        return stored_weights(self._path)
+        return stored_weights(self._path, self._read)
 
 
-def open_model(path: Path, optimise: bool = True, threads: int = 0) -> OnnxRunner:
+def open_model(path: Path, optimise: bool = True, threads: int = 0, read: Read = read_model) -> OnnxRunner:
     """Open a file in ONNX Runtime on the CPU.
 
     Args:
         path: The model; external data is looked for beside it.
         optimise: Whether ONNX Runtime may rewrite the graph, as it does for users.
         threads: Threads inside an operator; 0 lets ONNX Runtime choose.
+        read: Gives the graph.
 
     Raises:
         ExportError: The file is no model that ONNX Runtime can load.
     """
-    read_model(path)
+    read(path)  # what can be refused before anything is loaded
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is in the exception
     options.intra_op_num_threads = threads
     # Threads that spin while they wait slow down the eager model that runs in turn with the session.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimise:
+        # It is opened for a few small cases: laying the weights out anew for speed takes longer than it saves.
+        options.add_session_config_entry("session.disable_prepacking", "1")
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ExportError("not-loadable", f"ONNX Runtime can't load {path.name}: {_reason(error)}") from error
-    return OnnxRunner(path, session)
+    return OnnxRunner(path, session, read)
 
 
 def _info(node: ort.NodeArg) -> TensorInfo:

@@ -9,6 +9,7 @@ from pathlib import Path
 from exporter.pipeline.facts import Facts
 from exporter.pipeline.messages import ExportReply
 from exporter.pipeline.pool import Cancelled
+from exporter.pipeline.replay import shown
 from exporter.pipeline.requests import Requests, WorkerFormat
 from exporter.pipeline.session import ModelSession
 from exporter.results import Attempt, FormatResult, Problem, SavedFile, Status, Validation
@@ -162,7 +163,8 @@ def _placed(result: FormatResult, staged: Path, files: tuple[SavedFile, ...], mo
     if validation is not None and files:
         place = model.session.workspace.directory / Path(files[0].path).parent
         log = tuple(line.replace(str(staged), str(place)) for line in validation.log)
-        validation = validation.model_copy(update={"log": log})
+        replay = validation.replay.replace(str(staged), shown(place)).replace(shown(staged), shown(place))
+        validation = validation.model_copy(update={"log": log, "replay": replay})
     return result.model_copy(update={"files": files, "validation": validation})
 
 

@@ -62,6 +62,7 @@ def subject(request: ValidateRequest) -> Subject:
         format=request.format,
         preprocessor=loaded.checkpoint.preprocessor,
         asked=_asked(ours) if ours else None,
+        command=request.command,
     )
 
 
@@ -102,18 +103,10 @@ def _fresh_model(request: CheckpointRequest, dtype: str, cache_allowed: bool) ->
 def _artifact(part: _Part, ours: ArtifactFile | None = None) -> Artifact:
     graph, path = part.graph, part.path
     traced = ours.traced.get(graph.file, {}) if ours else {}
-    artifact = Artifact(graph=graph, path=path, open=partial(open_file, part.format, path), traced=traced)
-    if part.format != "onnx":
-        return artifact
-    if part.branch:
-        opened, plain = partial(onnx.open_branch, path, graph), partial(onnx.open_branch, path, graph, False)
-        return replace(artifact, open=opened, open_plain=plain)
-    return replace(
-        artifact,
-        open_plain=partial(onnx.open_model, path, optimise=False),
-        open_double=partial(onnx.open_double, path),
-        open_probe=partial(onnx.open_probe, path),
-    )
+    if part.format == "onnx":
+        ways = onnx.openers(path, graph if part.branch else None)
+        return Artifact(graph=graph, path=path, traced=traced, **ways)
+    return Artifact(graph=graph, path=path, open=partial(open_file, part.format, path), traced=traced)
 
 
 def _asked(ours: ArtifactFile) -> Asked:

@@ -132,10 +132,12 @@ class ValidateRequest(Message):
         directory: Folder of the artifact.
         options: ``validate`` of the manifest: atol, rtol, reason, samples (absolute path), quick ...
         export_options: Options of the format that the export was given, such as the traced sizes.
+        command: What a person types to ask the same; empty where there is no such thing.
     """
 
     checkpoint: CheckpointRequest
     format: Literal["onnx", "torchscript"]
     directory: str
+    command: str = ""
     options: dict[str, Any] = {}
     export_options: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from exporter.manifest import Entry
 from exporter.pipeline.messages import CheckpointRequest, ExportRequest, InspectRequest, ValidateRequest
+from exporter.pipeline.replay import replay_command, shown
 
 __all__ = ["Permissions", "Requests", "WorkerFormat"]
 
@@ -64,9 +65,17 @@ class Requests:
             checkpoint=self._checkpoint(),
             format=format_name,
             directory=str(directory),
+            command=self._command(directory),
             options={**options, "quick": self.permissions.quick},
             export_options=self._options(format_name),
         )
+
+    def _command(self, directory: Path) -> str:
+        if self.entry.custom_config or self.permissions.remote_code:
+            return ""  # code of the repository or the checkpoint runs by the manifest only
+        local = self.entry.checkpoint
+        model, revision = (shown(local), "") if local else (self.entry.model, self.commit)
+        return replay_command(directory, model, revision, atol=self.entry.validation.atol)
 
     def _options(self, format_name: WorkerFormat) -> dict[str, Any]:
         options = getattr(self.entry.formats, format_name)

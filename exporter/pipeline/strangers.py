@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from exporter import onnx
-from exporter.architectures import Architecture, Graph
-from exporter.architectures.cache import PRESENT
+from exporter.architectures import Architecture, Axes, Graph
+from exporter.architectures.cache import PAST, PRESENT
 from exporter.results import ExportError
 from exporter.validation.foreign import plain_name
 
@@ -17,6 +17,7 @@ __all__ = ["graphs_in", "model_files"]
 
 _SUFFIXES = {"onnx": (".onnx",), "torchscript": (".pt", ".pth")}
 _OPTIONAL = ("position_ids",)
+_PAST_PART = "past_sequence+"
 
 
 def model_files(place: Path, format_name: str) -> tuple[Path, ...]:
@@ -52,12 +53,11 @@ def graphs_in(file: Path, format_name: str, architecture: Architecture) -> tuple
     inputs, outputs = onnx.declared_names(file)
     known = list(_known(architecture))
     if onnx.USE_CACHE_BRANCH in inputs:
-        held: dict[str, tuple[Architecture, Graph, bool]] = {}
-        for form, graph in known:
-            if _reads_no_more(graph, inputs):
-                held.setdefault(graph.part, (form, graph, True))
+        held = [each for each in known if _reads_no_more(each[1], inputs)]
+        sides = [[each for each in held if _takes_past(each[1]) is side] for side in (False, True)]
         if held:
-            return tuple(held.values())
+            likest = (max(side, key=lambda each: _likeness(each[1], inputs, outputs)) for side in sides if side)
+            return tuple((form, graph, True) for form, graph in likest)
     form, graph = max(known, key=lambda each: (_likeness(each[1], inputs, outputs), each[1].file == file.stem))
     return ((form, graph, False),)
 
@@ -70,6 +70,25 @@ def _known(architecture: Architecture) -> Iterator[tuple[Architecture, Graph]]:
                 # Where nothing is to follow, a decoder gives no cache.
                 plain = {name: axes for name, axes in graph.outputs.items() if not name.startswith(PRESENT)}
                 yield form, replace(graph, outputs=plain)
+            if graph.part == "decoder":
+                yield form, _prefill(graph)
+
+
+def _prefill(decoder: Graph) -> Graph:
+    """A decoder that gives a cache and takes none."""
+
+    def without_past(tensors: Mapping[str, Axes]) -> dict[str, Axes]:
+        taken = {name: axes for name, axes in tensors.items() if not name.startswith(PAST)}
+        return {
+            name: {index: axis.removeprefix(_PAST_PART) for index, axis in axes.items()} for name, axes in taken.items()
+        }
+
+    return replace(
+        decoder,
+        part="decoder_prefill",
+        inputs=without_past(decoder.inputs),
+        outputs=without_past(decoder.outputs),
+    )
 
 
 def _forms(architecture: Architecture) -> Iterator[Architecture]:
@@ -84,8 +103,17 @@ def _reads_no_more(graph: Graph, inputs: Iterable[str]) -> bool:
     return set(graph.inputs) - set(_OPTIONAL) <= set(inputs)
 
 
+def _takes_past(graph: Graph) -> bool:
+    return any(name.startswith(PAST) for name in graph.inputs)
+
+
 def _likeness(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> float:
     """Share of the names that both sides have."""
-    ours = {f"in {plain_name(name)}" for name in graph.inputs} | {f"out {plain_name(name)}" for name in graph.outputs}
-    theirs = {f"in {plain_name(name)}" for name in inputs} | {f"out {plain_name(name)}" for name in outputs}
+    ours, theirs = _named(graph.inputs, graph.outputs), _named(inputs, outputs)
     return len(ours & theirs) / len(ours | theirs)
+
+
+def _named(inputs: Iterable[str], outputs: Iterable[str]) -> set[tuple[str, str]]:
+    return {("in", plain_name(name, PAST)) for name in inputs} | {
+        ("out", plain_name(name, PRESENT)) for name in outputs
+    }

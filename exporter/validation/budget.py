@@ -55,15 +55,21 @@ class Floor:
 
 def magnitude(values: Array, counts: Array) -> float:
     """Largest absolute value among those that count, stand-ins for infinity aside."""
+    if values.size and counts.all():
+        largest = max(float(values.max()), -float(values.min()))
+        if largest < LARGEST:  # as it nearly always is; without a copy
+            return largest
     sizes = np.abs(values)
     return float(np.max(sizes, where=_usable(sizes, counts), initial=0))
 
 
 def distance(first: Array, second: Array, counts: Array) -> float:
     """Largest absolute difference where both are finite and count."""
-    usable = _usable(np.abs(first), counts) & _usable(np.abs(second), counts)
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(np.subtract(first, second, dtype=np.float64))
+    if apart.size and counts.all() and magnitude(first, counts) + float(apart.max()) < LARGEST:
+        return float(apart.max())
+    usable = _usable(np.abs(first), counts) & _usable(np.abs(second), counts)
     return float(np.max(apart, where=usable, initial=0))
 
 

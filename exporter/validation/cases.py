@@ -144,14 +144,14 @@ def _proposed(graph: Graph, base: Mapping[str, int], config: Any) -> Iterator[Ca
     together = dict(base) | dict(zip(axes, _PRIMES, strict=False))
     several = len(axes) > 1
     yield Case("traced", base, precise=True, again=True)
-    # Of a batch alone nothing else is seen than what was traced, in more time.
-    yield Case("together", together, precise=True, again=several)
     # Of inputs that can't be made short, batches between the smallest and the largest show nothing more.
     large = not several and _numbers(graph, base, config) > _LARGE_INPUT
+    # Of a batch alone nothing else is seen than what was traced, in more time.
+    yield Case("together", together, precise=not large, again=several)
     for axis in axes:
         for size in (1,) if large else _ALONE[_kind(axis)]:
             begins = _kind(axis) == "past" and size == 0
-            yield Case(f"{axis}={size}", {**base, axis: size}, precise=begins, again=begins)
+            yield Case(f"{axis}={size}", {**base, axis: size}, precise=begins or large, again=begins)
     rows = _ROWS if several else _ROWS_OF_LARGE_INPUTS if large else _ROWS_OF_WHOLE_INPUTS
     yield from _more_rows(base, rows if "batch" in axes else ())
     if several:
@@ -191,7 +191,8 @@ def _masked(graph: Graph, base: Mapping[str, int], together: Mapping[str, int]) 
             yield Case("step-mask-left", step, "left", precise=True, again=True)
     if masked:
         for mask in MASKS:
-            yield Case(f"mask-{mask}", together, mask, precise=True, again=mask in ("right", "left"))
+            usual = mask in ("right", "left")
+            yield Case(f"mask-{mask}", together, mask, precise=usual, again=usual)
             # A file that takes only what was traced is asked with padding too.
             yield Case(f"traced-mask-{mask}", base, mask, precise=mask == "left", again=mask == "left")
 

@@ -16,16 +16,15 @@ import numpy as np
 from torch import nn
 
 from exporter.architectures import Axes, Graph
+from exporter.architectures.cache import PAST, PRESENT
 from exporter.inputs import make, trace_sizes
 from exporter.results import Check, ExportError, Status, TensorInfo
 from exporter.runner import Array, Runner
 from exporter.validation.trial import Trial, try_out
 
-_CACHE = re.compile(r"(?P<side>input|output)\.past_key_values\.layers\.(?P<layer>\d+)\.(?P<part>keys|values)")
+_CACHE = re.compile(r"(?:(?:input|output)\.)?past_key_values\.layers\.(?P<layer>\d+)\.(?P<part>key|value)s")
 
 __all__ = ["Match", "match_foreign", "plain_name"]
-
-_PRESENT, _PAST = "present.", "past_key_values."
 
 
 @dataclass
@@ -89,7 +88,8 @@ def match_foreign(graph: Graph, runner: Runner, model: nn.Module) -> Match:
         return match
     match.fixed = trial.fixed
     if not trial.given and not runner.outputs:
-        match.fail("output", f"it ran at no size that was tried: {trial.refused}")
+        ran = f"it ran at no size that was tried: {trial.refused}" if trial.refused else "it gives nothing"
+        match.fail("output", ran)
         return match
     _pair_outputs(match, runner, trial)
     return match
@@ -97,7 +97,7 @@ def match_foreign(graph: Graph, runner: Runner, model: nn.Module) -> Match:
 
 def _pair_inputs(match: Match, given: tuple[TensorInfo, ...], model: Any) -> None:
     wanted = match.graph.inputs
-    pairs = _same(wanted, (each.name for each in given))
+    pairs = _same(wanted, (each.name for each in given), PAST)
     left = [name for name in wanted if name not in pairs]
     strange = [each for each in given if each.name not in pairs.values()]
     # Where nothing is declared, a file that takes fewer takes the first ones.
@@ -127,7 +127,7 @@ def _pair_outputs(match: Match, runner: Runner, trial: Trial) -> None:
     declared = bool(runner.outputs)
     given = [each.name for each in runner.outputs] or list(trial.given)
     wanted = match.graph.outputs
-    pairs = _same((*wanted, *(name for name in trial.eager if name not in wanted)), given)
+    pairs = _same((*wanted, *(name for name in trial.eager if name not in wanted)), given, PRESENT)
     left = [name for name in wanted if name not in pairs]
     strange = [name for name in given if name not in pairs.values()]
     # A tuple's values come in the order of eager's own; names of a file that has some are believed.
@@ -157,24 +157,29 @@ def _in_order(given: list[str], offered: list[str], trial: Trial) -> Iterator[tu
 
 
 def _refuse_missing(match: Match, missing: list[str], given: list[str], trial: Trial) -> None:
-    passed_on = [name for name in missing if trial.passes_on(name, name.replace(_PRESENT, _PAST))]
+    passed_on = [name for name in missing if trial.passes_on(name, name.replace(PRESENT, PAST, 1))]
     if passed_on:
         match.notes.append(f"the file has no output {', '.join(passed_on)}, which eager only passes on")
     if lost := [name for name in missing if name not in passed_on]:
         match.fail("output", f"the file has no output {', '.join(lost)}; it gives {', '.join(given)}")
 
 
-def _same(wanted: Iterable[str], given: Iterable[str]) -> dict[str, str]:
+def _same(wanted: Iterable[str], given: Iterable[str], cache: str) -> dict[str, str]:
     """Names of the file by names of the graph, where they are the same but for signs that a format doesn't allow."""
-    known = {plain_name(name): name for name in given}
-    return {name: known[plain_name(name)] for name in wanted if plain_name(name) in known}
+    known = {plain_name(name, cache): name for name in given}
+    plain = {name: plain_name(name, cache) for name in wanted}
+    return {name: known[each] for name, each in plain.items() if each in known}
 
 
-def plain_name(name: str) -> str:
-    """A name as tracers and exporters spell it alike: dots, and the cache as transformers' own exporter calls it."""
+def plain_name(name: str, cache: str) -> str:
+    """A name as tracers and exporters spell it alike: dots, and the cache as transformers' own exporter calls it.
+
+    Args:
+        name: Of an input or output.
+        cache: What the names of a cache begin with on that side.
+    """
     if found := _CACHE.fullmatch(name):
-        side = "present" if found["side"] == "output" else "past_key_values"
-        name = f"{side}.{found['layer']}.{found['part'].removesuffix('s')}"
+        name = f"{cache}.{found['layer']}.{found['part']}"
     return name.replace(".", "_")
 
 

@@ -36,12 +36,14 @@ class Component:
     Attributes:
         graph: Its graph.
         compute: Runs the file, in the graph's names.
-        floors: Noise floor by output.
+        floors: Noise floor by output, of what the file computes in.
+        eager_floors: Likewise of eager.
     """
 
     graph: Graph
     compute: Compute
     floors: Mapping[str, Floor]
+    eager_floors: Mapping[str, Floor]
 
     @property
     def part(self) -> str:
@@ -144,10 +146,10 @@ def _step_by_step(decoder: Decoder, reference: Reference, seed: int) -> Check:
         once, steps = decoder.at_once(eager, arrays), decoder.in_steps(eager, arrays)
     except ExportError as error:
         return Check(name=name, status=Status.PASSED, message=f"not applicable: {error.problem.message}")
-    if _apart(decoder, arrays, once, steps) > 1:
+    if _apart(decoder, decoder.first.eager_floors, arrays, (once, steps)) > 1:
         return Check(name=name, status=Status.PASSED, message="not applicable: the eager model doesn't obey it")
     try:
-        worst = _apart(decoder, arrays, once, decoder.in_steps(file, arrays))
+        worst = _apart(decoder, decoder.first.floors, arrays, (once, decoder.in_steps(file, arrays)))
     except ExportError as error:
         return refused(name, error)
     except (IndexError, ValueError) as error:  # numpy's, where a file gives less than it should
@@ -323,10 +325,10 @@ def _as_past(outputs: Arrays) -> dict[str, Array]:
     return {PAST + name[len(PRESENT) :]: each for name, each in outputs.items() if name.startswith(PRESENT)}
 
 
-def _apart(decoder: Decoder, arrays: Arrays, once: Arrays, steps: Arrays) -> float:
+def _apart(decoder: Decoder, floors: Mapping[str, Floor], arrays: Arrays, pair: tuple[Arrays, Arrays]) -> float:
     """Distance at positions that count, in units of what rounding may do."""
-    component = decoder.first
-    lab = Laboratory(component.graph, decoder.config, {}, component.floors)
+    component, (once, steps) = decoder.first, pair
+    lab = Laboratory(component.graph, decoder.config, {}, floors, floors)
     shared = {name: array for name, array in once.items() if name in steps}
     if any(array.shape != steps[name].shape for name, array in shared.items()):
         return float("inf")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from exporter.inputs import trace_sizes
 from exporter.results import CaseResult, Check, ExportError, Status, Tolerance, Validation, combine
-from exporter.runner import Contract
+from exporter.runner import Contract, Runner
+from exporter.validation.ahead import ahead
 from exporter.validation.budget import Floor
 from exporter.validation.cases import Case, axes_of, inputs_of, plan
 from exporter.validation.contract import contract_checks, contract_notes, stored_wide
@@ -122,17 +123,21 @@ class FileJudge:
 
     def verdict(self) -> Verdict:
         """All of the evidence."""
-        checks = [*self.interface.checks, *self._contract()]
+        checks = [*self.interface.checks]
+        if self._judgeable:
+            _ = self._plain, self._double  # in their own time
+        checks += self._contract()
         self.notes += self.interface.notes
         cases: list[CaseResult] = []
-        # Of a file that takes or gives something else nothing more can be said.
-        if all(check.status is Status.PASSED for check in self.interface.checks):
+        if self._judgeable:
             runs = without_flips(self.interface.graph, self._runs(precise=True))
-            tolerances = self._tolerances(runs)
+            own = floors_of(self.interface.graph, [*runs, *self._more(runs)])
+            tolerances = self._tolerances(runs, own)
             if stored := list(self.wide.as_stored(self.planned, runs)):
                 tolerances = replace(tolerances, floors=proven(self.weights.dtype, tolerances.floors, stored))
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
-                self.component = Component(self.interface.graph, self.interface.run_as_promised, tolerances.floors)
+                promised = self.interface.run_as_promised
+                self.component = Component(self.interface.graph, promised, tolerances.floors, own)
             cases += [compared(self.interface.graph, run, tolerances) for run in runs]
             cases += [self._compared(run, tolerances) for run in self._runs(precise=False)]
             cases += self._unoptimised(runs, tolerances)
@@ -142,8 +147,8 @@ class FileJudge:
                 checks += agreement(self.weights.dtype, self.interface.graph, runs)
             self.diverges_at = self._diverges_at(cases, runs)
             if not self.settings.case:
-                checks += self._relations(runs, tolerances)
-                checks += self.wide.lowered_checks(self._laboratory(runs, floors_of(self.interface.graph, runs)))
+                checks += self._relations(runs, tolerances.floors, own)
+                checks += self.wide.lowered_checks(self._laboratory(runs, own, own))
                 checks += self._other_sizes(tolerances)
             checks += self._refused_axes()
             if not runs:
@@ -178,7 +183,26 @@ class FileJudge:
     @cached_property
     def wide(self) -> WideLook:
         """The file in float64."""
-        return WideLook(self.artifact, self.interface, self.reference, self.weights, self.settings, self.left_out)
+        return WideLook(self._double, self.interface, self.reference, self.weights, self.settings, self.left_out)
+
+    @cached_property
+    def _plain(self) -> Callable[[], Runner] | None:
+        """Opens the file without optimisation ahead; None where that isn't wanted, or the format has no such thing."""
+        if self.settings.quick or self.artifact.open_plain is None:
+            return None
+        return ahead(self.artifact.open_plain)
+
+    @cached_property
+    def _double(self) -> Callable[[], Runner] | None:
+        """Opens the file in float64 ahead; None where a person set the tolerance, or the format has no such thing."""
+        if self.artifact.open_double is None or self.settings.explicit is not None:
+            return None
+        return ahead(partial(self.artifact.open_double, self.reference.scalars))
+
+    @property
+    def _judgeable(self) -> bool:
+        """Of a file that takes or gives something else than the model nothing more can be said."""
+        return all(check.status is Status.PASSED for check in self.interface.checks)
 
     @cached_property
     def _used_parameters(self) -> frozenset[str]:
@@ -279,16 +303,12 @@ class FileJudge:
             return False
         return case.precise or self.settings.wants(case.name)
 
-    def _tolerances(self, runs: list[Run]) -> Tolerances:
+    def _tolerances(self, runs: list[Run], own: Mapping[str, Floor]) -> Tolerances:
+        """What passes, by the floors of eager or, in lower precision, of what that costs."""
         graph, lowered = self.interface.graph, self.weights.dtype in LOWER
-        floors = (
-            lowered_floors(self.weights.dtype, graph, runs, self.reference)
-            if lowered
-            else floors_of(graph, [*runs, *self._more(runs)])
-        )
         same_kernels = self.contract.same_kernels and not lowered
         return Tolerances(
-            floors=floors,
+            floors=lowered_floors(self.weights.dtype, graph, runs, self.reference) if lowered else own,
             factor=SAME_KERNELS_FACTOR if same_kernels else None,
             explicit=self.settings.explicit,
             exact=not same_kernels,
@@ -298,24 +318,24 @@ class FileJudge:
     def _unoptimised(self, runs: list[Run], tolerances: Tolerances) -> Iterator[CaseResult]:
         if self.settings.quick:
             self.left_out.append("without the runtime's optimisation: quick")
-        elif self.artifact.open_plain is not None:
+        elif self._plain is not None:
             wanted = [run for run in runs if self.settings.wants(run.case.name + UNOPTIMISED)]
-            for run in run_again(self.interface, self.artifact.open_plain(), UNOPTIMISED, wanted):
+            for run in run_again(self.interface, self._plain(), UNOPTIMISED, wanted):
                 yield compared(self.interface.graph, run, tolerances)
 
-    def _relations(self, runs: list[Run], tolerances: Tolerances) -> tuple[Check, ...]:
-        """On a small case without a mask that has rows and, where there are any, positions to compare."""
-        lab = self._laboratory(runs, tolerances.floors)
+    def _relations(self, runs: list[Run], floors: Mapping[str, Floor], own: Mapping[str, Floor]) -> tuple[Check, ...]:
+        """What must hold between outputs, on one small case."""
+        lab = self._laboratory(runs, floors, own)
         if lab is None:
             return ()
         promised = self.interface.run_as_promised
-        return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), promised)
+        return check_relations(lab, lambda arrays: self.reference.run(lab.graph, arrays), promised, _plainest(runs))
 
-    def _laboratory(self, runs: list[Run], floors: Mapping[str, Floor]) -> Laboratory | None:
+    def _laboratory(self, runs: list[Run], floors: Mapping[str, Floor], own: Mapping[str, Floor]) -> Laboratory | None:
         if not runs:
             return None
-        sizes = next((run for run in runs if run.case.name == "together" and run.case.again), runs[0]).case.sizes
-        return Laboratory(self.interface.graph, self.subject.architecture.config, sizes, floors, self.settings.seed)
+        case, config = _plainest(runs).case, self.subject.architecture.config
+        return Laboratory(self.interface.graph, config, case.sizes, floors, own, case.seed)
 
     def _other_sizes(self, tolerances: Tolerances) -> Iterator[Check]:
         asked = self.subject.asked
@@ -347,13 +367,16 @@ def _shown(cases: Iterable[CaseResult]) -> Tolerance | None:
     return next((each.tolerance for case in cases for each in case.outputs), None)
 
 
+def _plainest(runs: list[Run]) -> Run:
+    """A small case without a mask that has rows and, where there are any, positions to compare."""
+    return next((run for run in runs if run.case.name == "together" and run.case.again), runs[0])
+
+
 def _unique(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
 def _replay(subject: Subject, cases: Iterable[CaseResult]) -> str:
-    """The command that runs the first failed case again."""
-    first = next((case.case for case in cases if case.status is not Status.PASSED), "")
-    task = subject.architecture.task + ("-with-past" if subject.architecture.use_past else "")
-    command = f"export-action validate {subject.artifacts[0].path} --model {subject.model} --task {task}"
-    return f"{command} --case {first}" if first else command
+    """The command that runs the first failed case again, or all where none failed alone."""
+    case = next((case.case for case in cases if case.status is not Status.PASSED), "")
+    return f"{subject.command} --case {case}" if subject.command and case else subject.command

@@ -18,7 +18,7 @@ from exporter.results import Check, ExportError, Status
 from exporter.runner import Array, Quantised, few_values
 from exporter.validation.reference import Arrays, Reference
 from exporter.validation.relations import Compute, Laboratory, check_relations
-from exporter.validation.weights import layouts
+from exporter.validation.weights import layouts, normalisation_scales
 
 __all__ = ["Lowered", "as_stored", "exact_relations"]
 
@@ -101,7 +101,9 @@ def as_stored(
             found.setdefault(key, []).append(_Found(laid, matrix))
         if not hits and not few_values(matrix.values):
             unknown.append(matrix)
-    missing = [group[0] for key, group in groups.items() if key not in exact and key not in found]
+    # A weight that a batch normalisation was folded into is none of the checkpoint's, and no fault.
+    folded = any(True for _ in normalisation_scales(reference.model))
+    missing = [group[0] for key, group in groups.items() if not folded and key not in exact and key not in found]
     if wrong := [told for matrix in unknown if (told := _stands_for(matrix, missing))]:
         more = f" and {len(wrong) - _MOST_SHOWN} more" if len(wrong) > _MOST_SHOWN else ""
         message = f"further from the checkpoint than rounding takes them: {'; '.join(wrong[:_MOST_SHOWN])}{more}"
@@ -235,5 +237,5 @@ def exact_relations(lab: Laboratory, factor: float, reference: Reference, file: 
         return outputs
 
     floors = {name: replace(floor, factor=factor) for name, floor in lab.floors.items()}
-    checks = check_relations(replace(lab, floors=floors), eager, file)
+    checks = check_relations(replace(lab, floors=floors, eager_floors=floors), eager, file)
     return tuple(check.model_copy(update={"name": f"{check.name} (in float64)"}) for check in checks)

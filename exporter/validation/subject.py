@@ -72,7 +72,7 @@ class Subject:
         format: ``onnx``, ``torchscript`` ...; the name in the log.
         preprocessor: Tokenizer, image processor or feature extractor; None when the checkpoint has none.
         asked: What the export was asked for; None for a file that isn't ours.
-        model: The model as a person would write it after ``--model``; for the command that replays a case.
+        command: What a person types to ask the same; empty where there is no such thing.
     """
 
     load: Callable[[], nn.Module]
@@ -81,7 +81,7 @@ class Subject:
     format: str
     preprocessor: Any | None = None
     asked: Asked | None = None
-    model: str = "MODEL"
+    command: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,16 @@ from torch import nn
 from exporter.results import Check, Status
 from exporter.runner import Array, few_values
 
-__all__ = ["WeightReport", "compare_weights", "layouts"]
+__all__ = ["WeightReport", "compare_weights", "layouts", "normalisation_scales"]
 
 _EQUAL = 1e-6
 """Largest difference, relative to the largest weight, that recomputing a weight (weight norm) may leave in float32."""
 
 _CLAMPED = {"float16": 2.0**-23}
 """By how much converters move numbers that are too small for a type."""
+
+_FOLDED = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""What rounding twice leaves of a weight that was multiplied; in float32 1e-5."""
 
 _NEAR = 1.0
 _NEAR_DISTANCE = 0.2
@@ -96,7 +99,7 @@ def compare_weights(
             of that shape that is none of the checkpoint's, was replaced.
     """
     known = _by_size(model)
-    scales = tuple(_normalisation_scales(model))
+    scales = tuple(normalisation_scales(model))
     seen: Counter[tuple[str, ...]] = Counter()
     wrong, repeated = [], []
     computed: dict[str, tuple[int, ...]] = {}
@@ -204,7 +207,7 @@ def _same(parameter: Array, tensor: Array) -> bool:
     return np.array_equal(parameter[:1], tensor[:1]) and np.array_equal(parameter, tensor)
 
 
-def _normalisation_scales(model: nn.Module) -> Iterator[Array]:
+def normalisation_scales(model: nn.Module) -> Iterator[Array]:
     """What each batch normalisation multiplies a channel with: exporters fold that into the weights before it."""
     for module in model.modules():
         variance, weight = getattr(module, "running_var", None), getattr(module, "weight", None)
@@ -216,7 +219,8 @@ def _normalisation_scales(model: nn.Module) -> Iterator[Array]:
 def _folded(parameter: Array, tensor: Array, scales: tuple[Array, ...]) -> bool:
     for scale in scales:
         if tensor.ndim and scale.shape == tensor.shape[:1]:
-            folded = parameter * scale.reshape(-1, *(1,) * (tensor.ndim - 1))
-            if np.abs(folded - tensor).max() <= 1e-5 * np.abs(parameter).max():
+            folded = parameter.astype(np.float32) * scale.reshape(-1, *(1,) * (tensor.ndim - 1))
+            slack = _FOLDED.get(str(tensor.dtype), 1e-5) * max(np.abs(parameter).max(), np.abs(folded).max())
+            if np.abs(folded - tensor).max() <= slack:
                 return True
     return False

@@ -6,7 +6,7 @@ the file stores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from exporter.validation.precision import LOWER
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory
 from exporter.validation.runs import Run, Tolerances, compared, decides_otherwise, floors_of, run_again, run_file
-from exporter.validation.subject import Artifact, Settings
+from exporter.validation.subject import Settings
 from exporter.validation.weights import WeightReport
 
 __all__ = ["WideLook"]
@@ -50,15 +50,15 @@ class WideLook:
     """One file, opened so that it computes in float64.
 
     Attributes:
-        artifact: The file.
+        opened: Gives the file in float64; None where there is no room for this look.
         interface: The same, opened as usual.
         reference: Eager models.
         weights: What the file stores.
-        settings: How to judge; a tolerance that a person set leaves no room for this look.
+        settings: How to judge.
         left_out: What was not done, and why; grows.
     """
 
-    artifact: Artifact
+    opened: Callable[[], Runner] | None
     interface: Interface
     reference: Reference
     weights: WeightReport
@@ -67,11 +67,11 @@ class WideLook:
 
     @cached_property
     def runner(self) -> Runner | None:
-        """The file in float64; None where a person set the tolerance, or it can't be."""
-        if self.artifact.open_double is None or self.settings.explicit is not None:
+        """The file in float64; None where it can't be."""
+        if self.opened is None:
             return None
         try:
-            return self.artifact.open_double(self.reference.scalars)
+            return self.opened()
         except ExportError as error:
             if error.problem.kind != "no-float64":
                 raise

@@ -53,15 +53,7 @@ class Export:
 
 
 def onnx_artifact(graph: Graph, path: Path) -> Artifact:
-    return Artifact(
-        graph=graph,
-        path=path,
-        open=functools.partial(onnx.open_model, path),
-        traced=inputs.trace_sizes(graph),
-        open_plain=functools.partial(onnx.open_model, path, optimise=False),
-        open_double=functools.partial(onnx.open_double, path),
-        open_probe=functools.partial(onnx.open_probe, path),
-    )
+    return Artifact(graph=graph, path=path, traced=inputs.trace_sizes(graph), **onnx.openers(path))
 
 
 def torchscript_artifact(graph: Graph, path: Path, sizes: Mapping[str, int]) -> Artifact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,19 +65,25 @@ def test_a_folder_is_judged_file_by_file_and_as_a_whole(t5: Path) -> None:
     assert complaints(validation) == []
     assert {"last_hidden_state", "logits", "present.0.decoder.key"} <= outputs_of(validation)
     assert "greedy text as generate writes it" in {check.name for check in validation.checks}
+    assert not validation.left_out, "both branches are looked at in float64 too"
 
 
+@pytest.mark.parametrize("factor", [-1.0, 1.000001], ids=["blatant", "below float32's rounding"])
 @pytest.mark.parametrize("branch", ["then_branch", "else_branch"])
-def test_a_fault_in_either_branch_of_a_merged_file_is_found(branch: str, t5: Path, tmp_path: Path) -> None:
+def test_a_fault_in_either_branch_of_a_merged_file_is_found(
+    branch: str, factor: float, t5: Path, tmp_path: Path
+) -> None:
     model = onnx.load(str(t5 / "files" / "both.onnx"))
     (choice,) = (node for node in model.graph.node if node.op_type == "If")
     graph = next(attribute.g for attribute in choice.attribute if attribute.name == branch)
     logits = graph.output[0].name
     for node in graph.node:
         node.output[:] = ["before" if name == logits else name for name in node.output]
-    graph.node.append(onnx.helper.make_node("Neg", ["before"], [logits]))
+    graph.node.append(onnx.helper.make_node("Constant", [], ["factor"], value_float=factor))
+    graph.node.append(onnx.helper.make_node("Mul", ["before", "factor"], [logits]))
     onnx.save(model, str(tmp_path / "both.onnx"))
-    assert judged_file(tmp_path / "both.onnx", t5 / "checkpoint", "seq2seq-lm-with-past").status is Status.FAILED
+    validation = judged_file(tmp_path / "both.onnx", t5 / "checkpoint", "seq2seq-lm-with-past")
+    assert complaints(validation)
 
 
 def test_a_decoder_that_gives_no_cache_is_one_too(t5: Path, tmp_path: Path) -> None:
@@ -98,6 +105,37 @@ def test_a_decoder_is_what_it_takes_whatever_the_task_is_called(made: str, asked
     validation = judged_file(path, folder, asked)
     assert complaints(validation) == []
     assert ("present.0.key" in outputs_of(validation)) == made.endswith("-with-past")
+
+
+def renamed_like_transformers_own(path: Path) -> None:
+    """The cache under the names that ``transformers.exporters`` gives it."""
+    model = onnx.load(str(path))
+    names = {
+        each.name: re.sub(r"present\.(\d+)\.(\w+)", r"past_key_values.layers.\1.\2s", each.name)
+        for each in model.graph.output
+    }
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
+    for each in model.graph.output:
+        each.name = names[each.name]
+    onnx.save(model, str(path))
+
+
+@pytest.mark.parametrize("theirs", [False, True], ids=["optimum's names", "transformers' names"])
+def test_a_decoder_that_gives_a_cache_and_takes_none(theirs: bool, tmp_path: Path) -> None:
+    folder, model = checkpoint("gpt2", "causal-lm", tmp_path / "checkpoint")
+    (plain,) = describe(model.config, "causal-lm").graphs
+    cache = {f"present.{layer}.{part}": {0: "batch", 2: "sequence"} for layer in range(2) for part in ("key", "value")}
+    graph = replace(plain, part="decoder_prefill", outputs={**plain.outputs, **cache})
+    (path,) = export_graphs(model, (graph,), OPTIONS, tmp_path)
+    if theirs:
+        renamed_like_transformers_own(path)
+    validation = judged_file(path, folder, "causal-lm")
+    assert complaints(validation) == []
+    assert outputs_of(validation) == {"logits", *cache}
+    scaled(path, onnx.load(str(path)).graph.output[-1].name)
+    assert judged_file(path, folder, "causal-lm").status is Status.FAILED
 
 
 def test_what_eager_gives_beyond_the_task_is_judged_too(tmp_path: Path) -> None:

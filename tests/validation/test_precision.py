@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from exporter.architectures import Graph, describe
 from exporter.inputs import trace_sizes
-from exporter.onnx import open_double
+from exporter.onnx import OnnxOptions, export_graphs, open_double
 from exporter.results import Status, Validation
 from exporter.runner import Array
 from exporter.validation import Settings, validate_artifact
@@ -22,6 +24,7 @@ from exporter.validation.cases import Case, inputs_of
 from tests.validation.conftest import Export, Exported
 from tests.validation.faults.graph_faults import FAULTS
 from tests.validation.faults.surgery import Surgery
+from tests.validation.strangers import checkpoint, judged_file
 from tests.validation.test_healthy import complaints
 
 Lowering = Callable[[Path, Path], None]
@@ -143,6 +146,32 @@ def test_where_a_number_can_t_be_placed_the_report_says_so(exported: Exported, t
     assert [each for each in validation.left_out if "of no parameter is it known that it became both" in each]
 
 
+@pytest.mark.parametrize("lower", [eight_bits, half, brain_weights, "calibrated"])
+def test_a_normalisation_that_was_folded_is_no_wrong_weight(lower: Lowering | str, tmp_path: Path) -> None:
+    folder, model = checkpoint("resnet", "image-classification", tmp_path / "checkpoint")
+    graphs = describe(model.config, "image-classification").graphs
+    (path,) = export_graphs(model, graphs, OnnxOptions(opset=17, engine="legacy"), tmp_path)
+    lowered = tmp_path / "lowered.onnx"
+    if callable(lower):
+        lower(path, lowered)
+    else:
+        quantize_static(path, lowered, Drawn(graphs[0], model.config))
+    validation = judged_file(lowered, folder, "image-classification")
+    assert complaints(validation) == []
+    assert [each for each in validation.left_out if "of no parameter is it known that it became" in each]
+
+
+class Drawn(CalibrationDataReader):
+    """A few drawn inputs to calibrate with."""
+
+    def __init__(self, graph: Graph, config: Any) -> None:
+        cases = (Case("drawn", trace_sizes(graph), seed=seed) for seed in range(3))
+        self._inputs = iter([inputs_of(case, graph, config) for case in cases])
+
+    def get_next(self) -> dict[str, Array] | None:
+        return next(self._inputs, None)
+
+
 def _saved(model: onnx.ModelProto, path: Path) -> Path:
     onnx.save(model, str(path))
     return path
@@ -152,16 +181,8 @@ def test_calibrated_activations_are_left_as_they_are(exported: Exported, tmp_pat
     export = exported("vit")
     graph, config = export.subject.artifacts[0].graph, export.architecture.config
 
-    class Pictures(CalibrationDataReader):
-        def __init__(self) -> None:
-            cases = (Case("picture", trace_sizes(graph), seed=seed) for seed in range(3))
-            self._inputs = iter([inputs_of(case, graph, config) for case in cases])
-
-        def get_next(self) -> dict[str, Array] | None:
-            return next(self._inputs, None)
-
     def calibrated(source: Path, target: Path) -> None:
-        quantize_static(source, target, Pictures())
+        quantize_static(source, target, Drawn(graph, config))
 
     assert rounding_in_float64(judged(export, calibrated, tmp_path)) < 1e-6
 
