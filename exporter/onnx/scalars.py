@@ -28,6 +28,9 @@ _NEAR = 1e-5
 _WRITTEN = (0.044715, 1.702)
 _FEW_DIGITS = 2
 
+_BINARY_DIGITS = 4
+"""A number of so few digits that half precision stores exactly was meant; 181/32 may have been the root of 32."""
+
 
 def meant(stored: float) -> float | None:
     """The number in float64 that rounds to `stored` in float32 and is simple; None where none is.
@@ -54,8 +57,12 @@ def meant_in_half(stored: float, rounded: Callable[[float], Any], bits: int) -> 
 
     >>> meant_in_half(float(np.float16(2**0.5)), np.float16, 10) == 2**0.5
     True
+    >>> meant_in_half(float(np.float16(32**0.5)), np.float16, 10) == 32**0.5
+    True
+    >>> meant_in_half(5 / 32, np.float16, 10)
+    0.15625
     """
-    if stored == 0 or not math.isfinite(stored) or _digits(str(stored)) <= _DECIMAL_DIGITS:
+    if stored == 0 or not math.isfinite(stored) or _digits(str(stored)) <= _BINARY_DIGITS:
         return stored
     size = next(each for each in _simplest(abs(stored), rounded, bits) if float(rounded(each)) == abs(stored))
     return math.copysign(size, stored)
@@ -75,7 +82,7 @@ def _simplest(size: float, rounded: Callable[[float], Any], bits: int) -> Iterat
                 yield whole ** ((-1 if inverse else 1) / root)
     if size < math.log(end):
         yield math.log(max(round(math.exp(size)), 1))
-    yield float(shortest)
+    yield size if _digits(str(size)) <= _DECIMAL_DIGITS else float(shortest)
 
 
 def _digits(number: str) -> int:

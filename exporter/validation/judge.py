@@ -18,7 +18,7 @@ from exporter.validation.generation import Component, check_generation
 from exporter.validation.interface import Interface, match
 from exporter.validation.locating import module_at_fault
 from exporter.validation.log import broken, lines
-from exporter.validation.precision import LOWER, agreement, lowered_floors, proven
+from exporter.validation.precision import LOWER, agreement, lowered_cost, proven
 from exporter.validation.probing import probe
 from exporter.validation.reference import Reference
 from exporter.validation.relations import Arrays, Laboratory, check_relations
@@ -132,8 +132,10 @@ class FileJudge:
         if self._judgeable:
             runs = without_flips(self.interface.graph, self._runs(precise=True))
             own = floors_of(self.interface.graph, [*runs, *self._more(runs)])
-            tolerances = self._tolerances(runs, own)
-            if stored := list(self.wide.as_stored(self.planned, runs)):
+            lowered = self.weights.dtype in LOWER
+            cost = lowered_cost(self.weights.dtype, self.interface.graph, runs, self.reference) if lowered else None
+            tolerances = self._tolerances(cost.floors if cost else own)
+            if stored := list(self.wide.as_stored(self.planned, runs, tolerances)):
                 tolerances = replace(tolerances, floors=proven(self.weights.dtype, tolerances.floors, stored))
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
                 promised = self.interface.run_as_promised
@@ -143,8 +145,8 @@ class FileJudge:
             cases += self._unoptimised(runs, tolerances)
             cases += stored or self.wide.as_eager(runs, tolerances, cases)
             cases = [case for case in cases if self.settings.wants(case.case)]
-            if self.weights.dtype in LOWER:
-                checks += agreement(self.weights.dtype, self.interface.graph, runs)
+            if cost:
+                checks += agreement(self.weights.dtype, self.interface.graph, runs, cost.cosines)
             self.diverges_at = self._diverges_at(cases, runs)
             if not self.settings.case:
                 checks += self._relations(runs, tolerances.floors, own)
@@ -303,12 +305,11 @@ class FileJudge:
             return False
         return case.precise or self.settings.wants(case.name)
 
-    def _tolerances(self, runs: list[Run], own: Mapping[str, Floor]) -> Tolerances:
-        """What passes, by the floors of eager or, in lower precision, of what that costs."""
-        graph, lowered = self.interface.graph, self.weights.dtype in LOWER
+    def _tolerances(self, floors: Mapping[str, Floor]) -> Tolerances:
+        lowered = self.weights.dtype in LOWER
         same_kernels = self.contract.same_kernels and not lowered
         return Tolerances(
-            floors=lowered_floors(self.weights.dtype, graph, runs, self.reference) if lowered else own,
+            floors=floors,
             factor=SAME_KERNELS_FACTOR if same_kernels else None,
             explicit=self.settings.explicit,
             exact=not same_kernels,

@@ -7,6 +7,7 @@ put in its place in eager. What the graph computes in float64 then has to be wha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -82,8 +83,10 @@ def as_stored(
     groups = _groups(reference.model)
     quantised = tuple(quantised)
     matrices, exact, computed = list(quantised), set[int](), []
+    scalars = Counter[bool]()
     for name, tensor in stored:
         if not _is_float(tensor):
+            scalars[str(tensor.dtype) in _HALF_PRECISION] += tensor.dtype.kind not in "iub"
             continue
         if str(tensor.dtype) in _HALF_PRECISION:
             matrices.append(_rounded(name, tensor))
@@ -114,6 +117,7 @@ def as_stored(
         names = ", ".join(each.name for each in unknown[:_MOST_SHOWN])
         return Lowered(check, reason=f"of no parameter is it known that it became {names}")
     values: dict[str, Array] = {}
+    lowered = {name for name, _ in _parameters(reference.model)} if dtype in _HALF_PRECISION else set()
     for key, group in groups.items():
         for owner in group:
             choice = _choice(owner, group, found.get(key, []), key in exact)
@@ -121,7 +125,9 @@ def as_stored(
                 return Lowered(check, reason=f"{owner.name} is stored in several ways")
             if choice.size:
                 values[owner.name] = choice
-            elif key not in exact and dtype in _HALF_PRECISION and owner.name in dict(_parameters(reference.model)):
+            elif (
+                key not in exact and owner.name in lowered and (owner.value.size > 1 or scalars[True] > scalars[False])
+            ):
                 values[owner.name] = _to_half(owner.value, dtype)
     return Lowered(check, reference.replaced(values), computed=tuple(computed))
 

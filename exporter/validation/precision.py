@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from exporter.validation.positions import counting
 from exporter.validation.reference import Reference
 from exporter.validation.runs import Run
 
-__all__ = ["LOWER", "agreement", "lowered_floors", "proven"]
+__all__ = ["LOWER", "Cost", "agreement", "lowered_cost", "proven"]
 
 LOWER: Mapping[str, tuple[float, float, float]] = {
     "float16": (2.0**-10, 5.0, 0.999),
@@ -32,13 +32,29 @@ LOWER: Mapping[str, tuple[float, float, float]] = {
 }
 """By what a file's weights are stored as: smallest difference of the type, factor that passes, least cosine."""
 
+_COSINE_TIMES, _LEAST_COSINE = 4.0, 0.9
+"""A file may be further from 1 by this factor than eager is in that precision; never beyond the least."""
+
 _PROVEN: Mapping[str, float] = {"float16": 50.0, "bfloat16": 50.0, "int8": 20.0}
 """Factor for a graph that was found right to the last digit: what is left may be anything that rounding does, such as
 another bucket for a distance that was computed in half precision."""
 
 
-def lowered_floors(dtype: str, graph: Graph, runs: Iterable[Run], reference: Reference) -> dict[str, Floor]:
-    """The noise floor of every output for a model in a lower precision.
+@dataclass(frozen=True)
+class Cost:
+    """What a lower precision costs a model, by output.
+
+    Attributes:
+        floors: Noise floors.
+        cosines: Of the model's own outputs in that precision.
+    """
+
+    floors: Mapping[str, Floor]
+    cosines: Mapping[str, float]
+
+
+def lowered_cost(dtype: str, graph: Graph, runs: Iterable[Run], reference: Reference) -> Cost:
+    """What a lower precision costs a model, measured on eager.
 
     Args:
         dtype: A key of `LOWER`.
@@ -49,6 +65,7 @@ def lowered_floors(dtype: str, graph: Graph, runs: Iterable[Run], reference: Ref
     smallest, factor, _ = LOWER[dtype]
     model = _lowered(reference.model, dtype)
     relative, scales = dict.fromkeys(graph.outputs, 0.0), dict.fromkeys(graph.outputs, 0.0)
+    pairs: dict[str, list[tuple[Array, Array]]] = {name: [] for name in graph.outputs}
     for run in runs:
         try:
             lowered = reference.run_with(model, graph, run.arrays, _TYPES.get(dtype, torch.float32))
@@ -61,7 +78,9 @@ def lowered_floors(dtype: str, graph: Graph, runs: Iterable[Run], reference: Ref
             scales[name] = max(scales[name], scale)
             if scale and eager.dtype.kind == "f":
                 relative[name] = max(relative[name], distance(eager, lowered[name], counts) / scale)
-    return {name: Floor(relative[name], smallest, factor, scales[name]) for name in graph.outputs}
+            pairs[name].append(_counted(graph, replace(run, given=lowered), name))
+    floors = {name: Floor(relative[name], smallest, factor, scales[name]) for name in graph.outputs}
+    return Cost(floors, {name: _cosine(each) for name, each in pairs.items()})
 
 
 def proven(dtype: str, floors: Mapping[str, Floor], exact: Iterable[CaseResult]) -> dict[str, Floor]:
@@ -69,7 +88,7 @@ def proven(dtype: str, floors: Mapping[str, Floor], exact: Iterable[CaseResult])
 
     Args:
         dtype: A key of `LOWER`.
-        floors: From `lowered_floors`.
+        floors: From `lowered_cost`.
         exact: What came of that.
     """
     right = all(case.status is Status.PASSED for case in exact)
@@ -102,23 +121,36 @@ def _eight_bits_if_float(value: object) -> object:
     return _eight_bits(value) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
-def agreement(dtype: str, graph: Graph, runs: Iterable[Run]) -> Iterator[Check]:
-    """Cosine and top-1 agreement of every floating-point output, over all small cases."""
-    least = LOWER[dtype][2]
+def agreement(dtype: str, graph: Graph, runs: Iterable[Run], cosines: Mapping[str, float]) -> Iterator[Check]:
+    """Cosine and top-1 agreement of every floating-point output, over all small cases.
+
+    Args:
+        dtype: A key of `LOWER`.
+        graph: The graph.
+        runs: Small cases that were run in eager and in the file.
+        cosines: What eager itself reaches in that precision.
+    """
     runs = [run for run in runs if run.given is not None]
     for name in graph.outputs:
         pairs = [_counted(graph, run, name) for run in runs]
         if not pairs:
             continue
-        wanted, given = np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
-        lengths = float(np.linalg.norm(wanted) * np.linalg.norm(given))
-        cosine = float(np.dot(wanted, given)) / lengths if lengths else 1.0
+        cosine = _cosine(pairs)
+        least = max(min(LOWER[dtype][2], 1 - _COSINE_TIMES * (1 - cosines[name])), _LEAST_COSINE)
         same = np.concatenate([_same_top(graph, run, name) for run in runs])
         told = f"cosine {cosine:.4f}"
         if len(same):
             told += f", the largest value is the same in {same.mean():.1%}"
         status = Status.PASSED if cosine >= least else Status.FAILED
         yield Check(name=f"{name} agrees", status=status, message=told)
+
+
+def _cosine(pairs: list[tuple[Array, Array]]) -> float:
+    if not pairs:
+        return 1.0
+    wanted, given = np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
+    lengths = float(np.linalg.norm(wanted) * np.linalg.norm(given))
+    return float(np.dot(wanted, given)) / lengths if lengths else 1.0
 
 
 def _counted(graph: Graph, run: Run, name: str) -> tuple[Array, Array]:

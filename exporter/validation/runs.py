@@ -153,7 +153,7 @@ def without_flips(graph: Graph, runs: Iterable[Run]) -> list[Run]:
     return kept
 
 
-def decides_otherwise(wide: CaseResult, cases: Iterable[CaseResult]) -> bool:
+def decides_otherwise(wide: CaseResult, cases: Iterable[CaseResult], times: float = 1.0) -> bool:
     """Whether a graph in float64 is further off than the same graph in float32 could hide.
 
     Rounding of the file itself is all that stands between the two. A larger gap means that a bucket, a rank or a
@@ -161,7 +161,8 @@ def decides_otherwise(wide: CaseResult, cases: Iterable[CaseResult]) -> bool:
 
     Args:
         wide: Result of a case in float64.
-        cases: Results in float32.
+        cases: Results of the file as it runs, against the same.
+        times: How much further off it is at least, where the file rounds to less than float32.
     """
     usual = next((case for case in cases if case.case == wide.case.split("@")[0]), None)
     if usual is None or usual.status is not Status.PASSED:
@@ -171,7 +172,7 @@ def decides_otherwise(wide: CaseResult, cases: Iterable[CaseResult]) -> bool:
         each.status is Status.FAILED
         and each.max_abs is not None
         and each.tolerance is not None
-        and each.max_abs > errors[each.output] + FACTOR * (each.tolerance.floor or 0.0)
+        and each.max_abs > errors[each.output] * times + FACTOR * (each.tolerance.floor or 0.0)
         for each in wide.outputs
     )
 

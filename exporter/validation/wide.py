@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from exporter.results import CaseResult, Check, ExportError
+from exporter.results import CaseResult, Check, ExportError, Status
 from exporter.runner import Runner
 from exporter.validation.cases import Case
 from exporter.validation.interface import Interface
@@ -95,11 +95,14 @@ class WideLook:
         return self.lowered.reference if self.lowered else None
 
     @cached_property
-    def _factor(self) -> float:
+    def _factor(self) -> float | None:
+        """None where nothing is known beyond the budget of a lower precision."""
         assert self.runner is not None
+        if self.weights.dtype in LOWER and self._twin is None:
+            return None
         contract = self.runner.contract()
         computed = self.lowered.computed if self.lowered and self._twin else self.weights.computed
-        if computed or contract.float32_operators or (self.weights.dtype in LOWER and self._twin is None):
+        if computed or contract.float32_operators:
             return FACTOR_COMPUTED
         lowered = FACTOR_LOWERED_SCALARS if self._twin else FACTOR_SCALARS
         return lowered if contract.float32_scalars else FACTOR
@@ -128,12 +131,15 @@ class WideLook:
             else:
                 yield result
 
-    def as_stored(self, planned: Iterable[tuple[Case, Arrays]], runs: list[Run]) -> Iterator[CaseResult]:
+    def as_stored(
+        self, planned: Iterable[tuple[Case, Arrays]], runs: list[Run], tolerances: Tolerances
+    ) -> Iterator[CaseResult]:
         """Cases against eager with the numbers that the file stores: of a small model all; none for a file in float32.
 
         Args:
             planned: Cases and their inputs.
             runs: Small cases that were run in eager, for the floors.
+            tolerances: Of the file as it runs.
         """
         if self.runner is None or self._twin is None:
             return
@@ -143,18 +149,27 @@ class WideLook:
             usual = case.precise or case.again or case.name.endswith("-longest")
             skipped = (self.settings.quick and case.large) or not (usual or cheap)
             if not skipped and self.interface.promises(arrays) and (exact := self._twin.run64(graph, arrays)):
-                run = run_file(self.interface, Run(case, arrays, exact, exact), self.runner, _SUFFIX)
+                asked = Run(case, arrays, exact, exact)
+                run = run_file(self.interface, asked, self.runner, _SUFFIX)
                 if run.given is None:
                     self.left_out.append(f"{run.case.name}: {run.refused}")
+                    continue
+                result = compared(graph, run, held)
+                if result.status is Status.FAILED and self._decides_otherwise(result, asked, tolerances):
+                    self.left_out.append(f"{result.case}: another bucket or rank than as it runs")
                 else:
-                    yield compared(graph, run, held)
+                    yield result
+
+    def _decides_otherwise(self, wide: CaseResult, asked: Run, tolerances: Tolerances) -> bool:
+        usual = compared(self.interface.graph, run_file(self.interface, asked), tolerances)
+        return decides_otherwise(wide, [usual], times=2.0)
 
     def lowered_checks(self, lab: Laboratory | None) -> Iterator[Check]:
         """The stored numbers of a file in lower precision, and its relations where nothing rounds."""
         if self.lowered is None:
             return
         yield self.lowered.check
-        if self._twin is not None and lab is not None:
+        if self._twin is not None and lab is not None and self._factor is not None:
             yield from exact_relations(
                 lab, self._factor, self._twin, lambda arrays: self.interface.run_as_promised(arrays, self.runner)
             )

@@ -146,6 +146,24 @@ def test_where_a_number_can_t_be_placed_the_report_says_so(exported: Exported, t
     assert [each for each in validation.left_out if "of no parameter is it known that it became both" in each]
 
 
+@pytest.mark.parametrize(
+    ("model_type", "task", "lower"),
+    [
+        ("clip", "default", brain_weights),  # a scale that is one number, and stays in float32
+        ("deberta-v2", "question-answering", brain_weights),  # buckets of distances that float64 decides otherwise
+        ("m2m-100", "seq2seq-lm", half),  # the root of 32, which half precision makes 5.65625
+        ("mobilenet-v1", "image-classification", eight_bits_by_channel),  # folded, so that no number can be placed
+    ],
+)
+def test_what_lower_precision_does_to_other_models_is_no_fault(
+    model_type: str, task: str, lower: Lowering, tmp_path: Path
+) -> None:
+    folder, model = checkpoint(model_type, task, tmp_path / "checkpoint")
+    (path,) = export_graphs(model, describe(model.config, task).graphs, OnnxOptions(17, "legacy"), tmp_path)
+    lower(path, tmp_path / "lowered.onnx")
+    assert complaints(judged_file(tmp_path / "lowered.onnx", folder, task)) == []
+
+
 @pytest.mark.parametrize("lower", [eight_bits, half, brain_weights, "calibrated"])
 def test_a_normalisation_that_was_folded_is_no_wrong_weight(lower: Lowering | str, tmp_path: Path) -> None:
     folder, model = checkpoint("resnet", "image-classification", tmp_path / "checkpoint")
