@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,12 @@ from onnx import helper
 from exporter.architectures import Graph
 from exporter.architectures.cache import PAST
 from exporter.onnx.contract import Read, graphs_of, read_model
-from exporter.onnx.double import DoubleRunner, open_double, open_probe
 from exporter.onnx.merge import USE_CACHE_BRANCH
 from exporter.onnx.runtime import OnnxRunner, open_model
 from exporter.results import ExportError, TensorInfo
 from exporter.runner import Array, Contract
 
-__all__ = ["BranchRunner", "declared_names", "open_branch", "open_branch_double", "open_branch_probe"]
+__all__ = ["BranchRunner", "declared_names", "open_branch", "read_branch"]
 
 
 class BranchRunner:
@@ -71,42 +69,17 @@ def open_branch(path: Path, graph: Graph, optimise: bool = True, read: Read = re
     return BranchRunner(open_model(path, optimise, read=read), graph)
 
 
-def open_branch_double(
-    path: Path, graph: Graph, own_scalars: Collection[float] = frozenset(), read: Read = read_model
-) -> DoubleRunner:
-    """Open the branch of a merged file that computes `graph` so that it computes in float64.
+def read_branch(path: Path, graph: Graph, read: Read = read_model) -> onnx.ModelProto:
+    """A merged file with one branch in place of the choice, and only what that reads and `graph` wants.
 
     Args:
         path: The merged file.
         graph: One of its two graphs.
-        own_scalars: See `open_double`.
-        read: Likewise.
+        read: Gives the whole.
 
     Raises:
-        ExportError: See `open_double`.
+        ExportError: It is put together in another way (kind ``no-float64``), or see `read_model`.
     """
-    return open_double(path, own_scalars, partial(_read_branch, graph=graph, read=read))
-
-
-def open_branch_probe(
-    path: Path, graph: Graph, own_scalars: Collection[float] = frozenset(), read: Read = read_model
-) -> DoubleRunner:
-    """Likewise, with every intermediate floating-point value as an output.
-
-    Args:
-        path: The merged file.
-        graph: One of its two graphs.
-        own_scalars: See `open_double`.
-        read: Likewise.
-
-    Raises:
-        ExportError: See `open_double`.
-    """
-    return open_probe(path, own_scalars, partial(_read_branch, graph=graph, read=read))
-
-
-def _read_branch(path: Path, graph: Graph, read: Read) -> onnx.ModelProto:
-    """A merged file with one branch in place of the choice, and only what that reads and `graph` wants."""
     model = read(path)
     whole = model.graph
     choices = [node for node in whole.node if node.op_type == "If" and USE_CACHE_BRANCH in node.input]

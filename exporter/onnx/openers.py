@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from exporter.architectures import Graph
-from exporter.onnx.branches import open_branch, open_branch_double, open_branch_probe
-from exporter.onnx.contract import read_model
+from exporter.onnx.branches import open_branch, read_branch
+from exporter.onnx.contract import Read, read_model
 from exporter.onnx.double import open_double, open_probe
 from exporter.onnx.runtime import open_model
 from exporter.runner import Runner
@@ -34,17 +34,14 @@ def openers(path: Path, branch: Graph | None = None) -> Openers:
         path: The file.
         branch: The graph of a merged file's two that is wanted; None for a file with one graph.
     """
-    read = functools.cache(read_model)
+    read: Read = functools.cache(read_model)
+    opened: Callable[..., Runner] = partial(open_model, path, read=read)
+    part = read
     if branch is not None:
-        return Openers(
-            open=partial(open_branch, path, branch, read=read),
-            open_plain=partial(open_branch, path, branch, optimise=False, read=read),
-            open_double=partial(open_branch_double, path, branch, read=read),
-            open_probe=partial(open_branch_probe, path, branch, read=read),
-        )
+        opened, part = partial(open_branch, path, branch, read=read), partial(read_branch, graph=branch, read=read)
     return Openers(
-        open=partial(open_model, path, read=read),
-        open_plain=partial(open_model, path, optimise=False, read=read),
-        open_double=partial(open_double, path, read=read),
-        open_probe=partial(open_probe, path, read=read),
+        open=opened,
+        open_plain=partial(opened, optimise=False),
+        open_double=partial(open_double, path, read=part),
+        open_probe=partial(open_probe, path, read=part),
     )
