@@ -23,7 +23,7 @@ from exporter.onnx.contract import Read, contract_of, graphs_of, read_model
 from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import meant, meant_in_half
-from exporter.onnx.spelled import attribute_meant, can_spell, spelled_out
+from exporter.onnx.spelled import attribute_meant, beside, can_spell, spelled_out
 from exporter.results import ExportError
 from exporter.runner import Array, Contract, few_values
 
@@ -42,6 +42,8 @@ _NOT_IMPLEMENTED = re.compile(
     r"implementation for (\w+)\(|Type 'tensor\(double\)' of input parameter .* of operator \((\w+)\)"
 )
 _TRIES = 12
+
+_LARGEST_EXPONENT = 80.0
 
 _HALF_BITS = {"float16": 10, "bfloat16": 7}
 
@@ -179,6 +181,9 @@ class _Weights:
         self._path = path
         self.narrow = narrow
         self.own_scalars = own_scalars
+        # Exporters fold the scale that a model stores the logarithm of, and float32 computes that a little off.
+        exponentials = [math.exp(each) for each in own_scalars if 0 < abs(each) < _LARGEST_EXPONENT]
+        self._exponentials = {beside(each, steps): each for steps in (2, -2, 1, -1, 0) for each in exponentials}
         self.exact: frozenset[str] = frozenset()
         self.rounded: list[str] = []
         self._values: dict[str, ort.OrtValue] = {}
@@ -213,6 +218,11 @@ class _Weights:
         for value in np.unique(wide[~np.isnan(wide)]).tolist():
             number = meant_in_half(value, array.dtype.type, half) if half else meant(value)
             own = value in stored_own
+            if not half and not own and (computed := self._exponentials.get(value)) is not None:
+                if number is not None and number != computed:
+                    self.rounded.append(name)
+                    continue
+                number = computed
             if half and 0 < abs(value) <= _SMALLEST_HALF:
                 # Converters write this for an epsilon that is smaller still.
                 self.rounded.append(name)

@@ -24,6 +24,9 @@ _ROOTS = (1, 2, 4)
 _NAMED = (math.sqrt(2 / math.pi), math.sqrt(math.pi / 2), math.pi, 2 * math.pi, math.pi / 2, math.e)
 _NEAR = 1e-5
 
+_HALVES, _LARGEST_HALVED = tuple(2**power for power in range(1, 9)), 4096
+"""Denominators of fractions that have a logarithm: where buckets begin, as a part of the longest distance."""
+
 # What activations are written with.
 _WRITTEN = (0.044715, 1.702)
 _FEW_DIGITS = 2
@@ -103,3 +106,7 @@ def _candidates(size: float) -> Iterator[float]:
     yield from _NAMED
     if size < math.log(_LARGEST_WHOLE):
         yield math.log(max(round(math.exp(size)), 1))
+        for denominator in _HALVES:
+            whole = round(math.exp(size) * denominator)
+            if whole <= _LARGEST_HALVED:
+                yield math.log(max(whole, 1) / denominator)

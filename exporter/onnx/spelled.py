@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from exporter.onnx.scalars import meant
 
-__all__ = ["attribute_meant", "can_spell", "spelled_out"]
+__all__ = ["attribute_meant", "beside", "can_spell", "spelled_out"]
 
 _INT64_MAX = 2**63 - 1
 
@@ -46,11 +46,11 @@ def attribute_meant(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> flo
     """The number that was meant by a float attribute, which keeps a float32; None where that can't be told."""
     # ONNX Runtime multiplies two factors that were rounded when it fuses a product.
     near = (0, 1, -1, 2, -2) if node.op_type == "FusedMatMul" else (0,)
-    found = (meant(_beside(attribute.f, steps)) for steps in near)
+    found = (meant(beside(attribute.f, steps)) for steps in near)
     return next((number for number in found if number is not None), None)
 
 
-def _beside(value: float, steps: int) -> float:
+def beside(value: float, steps: int) -> float:
     """The float32 that is some steps away."""
     stepped = np.float32(value)
     for _ in range(abs(steps)):
@@ -305,6 +305,16 @@ def _instance_normalization(nodes: _Nodes) -> str:
     return nodes("Reshape", nodes("Add", scaled, nodes("Reshape", bias, column)), nodes("Shape", x))
 
 
+def _batch_normalization(nodes: _Nodes) -> str | None:
+    """ONNX Runtime can do it in float64; what its epsilon was rounded by is added to the variance."""
+    if nodes.attributes.get("training_mode") or len(nodes.outputs) > 1:
+        return None
+    x, weight, bias, mean, variance = nodes.inputs
+    epsilon = nodes.attributes.get("epsilon", 1e-5)
+    exact = nodes("Add", variance, nodes.number(epsilon - float(np.float32(epsilon))))
+    return nodes("BatchNormalization", x, weight, bias, mean, exact, epsilon=epsilon)
+
+
 def _taps(nodes: _Nodes) -> list[str] | None:
     """What each position of a kernel sees: (batch, channels, positions of the output) by position of the kernel."""
     kernel = nodes.attributes.get("kernel_shape")
@@ -370,6 +380,7 @@ _SPELLINGS: Mapping[str, Spelling] = {
     "LayerNormalization": _layer_normalization,
     "GlobalAveragePool": _global_average,
     "InstanceNormalization": _instance_normalization,
+    "BatchNormalization": _batch_normalization,
     "Conv": _conv,
     "AveragePool": _average_pool,
 }

@@ -21,6 +21,7 @@ def stored(number: float) -> float:
     [
         *(0.0, 1.0, -1.0, 0.5, 1e-12, 1e-5, 1e-6, 0.044715, 1.702, 10000.0, -10000.0, 3.4e38),
         *(math.sqrt(2), math.sqrt(0.5), math.sqrt(2 / math.pi), 64**-0.5, 8**-0.25, 1 / 3, math.log(8), math.pi),
+        *(math.log(65 / 4), math.log(511 / 128)),
     ],
 )
 def test_a_simple_number_is_found_again(number: float) -> None:
@@ -64,6 +65,8 @@ def test_stand_ins_for_infinity_stay_what_they_are() -> None:
         math.sqrt(2 / math.pi),
         8**-0.25,
         math.log(16),
+        math.sqrt(32),
+        5 / 32,
     ],
 )
 def test_a_simple_number_is_found_again_in_half_precision(number: float) -> None:
