@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 from exporter.onnx.contract import Read, contract_of, graphs_of, read_model
 from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
-from exporter.onnx.scalars import meant, meant_in_half
-from exporter.onnx.spelled import attribute_meant, beside, can_spell, spelled_out
+from exporter.onnx.scalars import either, exponentials, meant, meant_in_half
+from exporter.onnx.spelled import attribute_meant, can_spell, spelled_out
 from exporter.results import ExportError
 from exporter.runner import Array, Contract, few_values
 
@@ -42,8 +42,6 @@ _NOT_IMPLEMENTED = re.compile(
     r"implementation for (\w+)\(|Type 'tensor\(double\)' of input parameter .* of operator \((\w+)\)"
 )
 _TRIES = 12
-
-_LARGEST_EXPONENT = 80.0
 
 _HALF_BITS = {"float16": 10, "bfloat16": 7}
 
@@ -106,13 +104,14 @@ def _opened(
     _drop_unread(model.graph)
     quantised = unquantise(model, weights.read)
     weights.exact = quantised.scales
-    weights.rounded += [node.name for each in graphs_of(model.graph) for node in each.node if _keeps_float32(node)]
+    computed, nodes = weights.computed, [node for each in graphs_of(model.graph) for node in each.node]
+    weights.rounded += [node.name for node in nodes if _keeps_float32(node, computed)]
     _widen(model.graph, weights)
     if prepare is not None:
         prepare(model)
     for _ in range(_TRIES):
         widened = _copy(model)
-        narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only, _wide_values(widened)))))
+        narrowed = tuple(sorted(set(_replace_nodes(widened.graph, float32_only, _wide_values(widened), computed))))
         try:
             contract = replace(
                 promised,
@@ -137,10 +136,10 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
-def _keeps_float32(node: onnx.NodeProto) -> bool:
+def _keeps_float32(node: onnx.NodeProto, computed: Mapping[float, float]) -> bool:
     """Whether an attribute of a node, which is float32 in any graph, may have been another number."""
     attributes = [attribute for attribute in node.attribute if attribute.type == onnx.AttributeProto.FLOAT]
-    numbers = [(each.f, attribute_meant(node, each)) for each in attributes]
+    numbers = [(each.f, attribute_meant(node, each, computed)) for each in attributes]
     return any(number is None or (number != stored and not can_spell(node)) for stored, number in numbers)
 
 
@@ -173,6 +172,7 @@ class _Weights:
         narrow: Types that become float64. Half precision is one only where the weights are stored so: in a float32
             model it is a fault that has to stay.
         own_scalars: Numbers that are the checkpoint's, and stay what they are.
+        computed: Numbers that exporters compute from those, by what float32 makes of them.
         exact: Names of tensors that are exactly what they are stored as: scales of what was quantised.
         rounded: Names of scalars that may have been another number before they were stored.
     """
@@ -181,9 +181,7 @@ class _Weights:
         self._path = path
         self.narrow = narrow
         self.own_scalars = own_scalars
-        # Exporters fold the scale that a model stores the logarithm of, and float32 computes that a little off.
-        exponentials = [math.exp(each) for each in own_scalars if 0 < abs(each) < _LARGEST_EXPONENT]
-        self._exponentials = {beside(each, steps): each for steps in (2, -2, 1, -1, 0) for each in exponentials}
+        self.computed = exponentials(own_scalars)
         self.exact: frozenset[str] = frozenset()
         self.rounded: list[str] = []
         self._values: dict[str, ort.OrtValue] = {}
@@ -218,11 +216,8 @@ class _Weights:
         for value in np.unique(wide[~np.isnan(wide)]).tolist():
             number = meant_in_half(value, array.dtype.type, half) if half else meant(value)
             own = value in stored_own
-            if not half and not own and (computed := self._exponentials.get(value)) is not None:
-                if number is not None and number != computed:
-                    self.rounded.append(name)
-                    continue
-                number = computed
+            if not half and not own:
+                number = either(number, self.computed.get(value))
             if half and 0 < abs(value) <= _SMALLEST_HALF:
                 # Converters write this for an epsilon that is smaller still.
                 self.rounded.append(name)
@@ -301,7 +296,9 @@ def _wide_values(model: onnx.ModelProto) -> frozenset[str]:
     return frozenset(names | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.DOUBLE})
 
 
-def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str], wide: frozenset[str]) -> list[str]:
+def _replace_nodes(
+    graph: onnx.GraphProto, float32_only: set[str], wide: frozenset[str], computed: Mapping[float, float]
+) -> list[str]:
     """Spell out what has no float64 kernel, and put casts around what can't be spelled out: the operators returned."""
     float_values = _FloatValues()
     narrowed: list[str] = []
@@ -309,8 +306,8 @@ def _replace_nodes(graph: onnx.GraphProto, float32_only: set[str], wide: frozens
     for node in graph.node:
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                narrowed += _replace_nodes(inner, float32_only, wide)
-        spelled = spelled_out(node)
+                narrowed += _replace_nodes(inner, float32_only, wide, computed)
+        spelled = spelled_out(node, computed)
         if spelled is not None:
             nodes += spelled
         elif node.op_type in float32_only:

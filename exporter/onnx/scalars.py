@@ -10,19 +10,21 @@ Half precision leaves fewer digits to go by: the simplest numbers are tried firs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["meant", "meant_in_half"]
+__all__ = ["beside", "either", "exponentials", "meant", "meant_in_half"]
 
 _DECIMAL_DIGITS = 6
 _LARGEST_WHOLE = 100_000
 _DENOMINATORS = (1, 2, 3, 4)
-_ROOTS = (1, 2, 4)
+_ROOTS = {1: _LARGEST_WHOLE, 2: 16_384, 4: 1_024}
+"""Roots that models take, with the largest number that one is looked for of: of larger ones some root is near."""
 _NAMED = (math.sqrt(2 / math.pi), math.sqrt(math.pi / 2), math.pi, 2 * math.pi, math.pi / 2, math.e)
 _NEAR = 1e-5
+_LARGEST_EXPONENT = 80.0
 
 _HALVES, _LARGEST_HALVED = tuple(2**power for power in range(1, 9)), 4096
 """Denominators of fractions that have a logarithm: where buckets begin, as a part of the longest distance."""
@@ -71,6 +73,30 @@ def meant_in_half(stored: float, rounded: Callable[[float], Any], bits: int) -> 
     return math.copysign(size, stored)
 
 
+def beside(value: float, steps: int) -> float:
+    """The float32 that is some steps away."""
+    stepped = np.float32(value)
+    for _ in range(abs(steps)):
+        stepped = np.nextafter(stepped, np.float32(math.copysign(math.inf, steps)))
+    return float(stepped)
+
+
+def exponentials(logarithms: Iterable[float]) -> Mapping[float, float]:
+    """What an exporter makes of the logarithms that a checkpoint stores, by what float32 makes of it.
+
+    Exporters fold such a scale, and float32 computes it a little off.
+    """
+    exact = [math.exp(each) for each in logarithms if 0 < abs(each) < _LARGEST_EXPONENT]
+    return {beside(each, steps): each for steps in (2, -2, 1, -1, 0) for each in exact}
+
+
+def either(simple: float | None, computed: float | None) -> float | None:
+    """One number of two that may have been meant; None where there is none, or they are different ones."""
+    if simple is None or computed is None:
+        return computed if simple is None else simple
+    return simple if simple == computed else None
+
+
 def _simplest(size: float, rounded: Callable[[float], Any], bits: int) -> Iterator[float]:
     shortest = str(rounded(size))
     if _digits(shortest) <= _FEW_DIGITS:
@@ -78,7 +104,7 @@ def _simplest(size: float, rounded: Callable[[float], Any], bits: int) -> Iterat
     yield from (*_NAMED, *_WRITTEN)
     # Beyond this more whole numbers have a root that rounds to the same.
     end = 2 ** (bits - 1)
-    for root in _ROOTS[1:]:
+    for root in (2, 4):
         for inverse in (False, True):
             whole = round(size ** (-root if inverse else root))
             if 1 < whole <= end:
@@ -95,12 +121,12 @@ def _digits(number: str) -> int:
 def _candidates(size: float) -> Iterator[float]:
     if _digits(str(np.float32(size))) <= _DECIMAL_DIGITS:
         yield float(str(np.float32(size)))
-    for root in _ROOTS:
+    for root, largest in _ROOTS.items():
         for inverse in (False, True):
             power = size ** (-root if inverse else root)
             for denominator in _DENOMINATORS:
                 whole = round(power * denominator) if power < _LARGEST_WHOLE else 0
-                if 0 < whole < _LARGEST_WHOLE and abs(power * denominator / whole - 1) < _NEAR:
+                if 0 < whole < largest and abs(power * denominator / whole - 1) < _NEAR:
                     found = (whole / denominator) ** (1 / root)
                     yield 1 / found if inverse else found
     yield from _NAMED

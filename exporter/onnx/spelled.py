@@ -12,19 +12,24 @@ import onnx
 from numpy.polynomial import chebyshev
 from onnx import helper, numpy_helper
 
-from exporter.onnx.scalars import meant
+from exporter.onnx.scalars import beside, either, meant
 
-__all__ = ["attribute_meant", "beside", "can_spell", "spelled_out"]
+__all__ = ["attribute_meant", "can_spell", "spelled_out"]
 
 _INT64_MAX = 2**63 - 1
 
 
-def spelled_out(node: onnx.NodeProto) -> list[onnx.NodeProto] | None:
-    """Nodes that compute the same in float64; None where the operator needs none or can't be spelled out."""
+def spelled_out(node: onnx.NodeProto, computed: Mapping[float, float]) -> list[onnx.NodeProto] | None:
+    """Nodes that compute the same in float64; None where the operator needs none or can't be spelled out.
+
+    Args:
+        node: The operator.
+        computed: See `attribute_meant`.
+    """
     spell = _spelling(node)
     if spell is None:
         return None
-    nodes = _Nodes(node)
+    nodes = _Nodes(node, computed)
     result = spell(nodes)
     if result is None:
         return None
@@ -42,25 +47,25 @@ def _spelling(node: onnx.NodeProto) -> Spelling | None:
     return spellings.get(node.domain, {}).get(node.op_type)
 
 
-def attribute_meant(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> float | None:
-    """The number that was meant by a float attribute, which keeps a float32; None where that can't be told."""
+def attribute_meant(
+    node: onnx.NodeProto, attribute: onnx.AttributeProto, computed: Mapping[float, float]
+) -> float | None:
+    """The number that was meant by a float attribute, which keeps a float32; None where that can't be told.
+
+    Args:
+        node: The operator.
+        attribute: Its attribute.
+        computed: Numbers that exporters compute from the checkpoint's, by what float32 makes of them.
+    """
     # ONNX Runtime multiplies two factors that were rounded when it fuses a product.
     near = (0, 1, -1, 2, -2) if node.op_type == "FusedMatMul" else (0,)
     found = (meant(beside(attribute.f, steps)) for steps in near)
-    return next((number for number in found if number is not None), None)
+    return either(next((number for number in found if number is not None), None), computed.get(attribute.f))
 
 
-def beside(value: float, steps: int) -> float:
-    """The float32 that is some steps away."""
-    stepped = np.float32(value)
-    for _ in range(abs(steps)):
-        stepped = np.nextafter(stepped, np.float32(math.copysign(math.inf, steps)))
-    return float(stepped)
-
-
-def _attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> Any:
+def _attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto, computed: Mapping[float, float]) -> Any:
     value = helper.get_attribute_value(attribute)
-    return attribute_meant(node, attribute) or value if isinstance(value, float) else value
+    return attribute_meant(node, attribute, computed) or value if isinstance(value, float) else value
 
 
 class _Nodes:
@@ -71,10 +76,10 @@ class _Nodes:
         made: Nodes written so far.
     """
 
-    def __init__(self, node: onnx.NodeProto) -> None:
+    def __init__(self, node: onnx.NodeProto, computed: Mapping[float, float]) -> None:
         self.outputs: tuple[str, ...] = tuple(node.output)
         self.inputs: tuple[str, ...] = tuple(node.input)
-        self.attributes: dict[str, Any] = {each.name: _attribute(node, each) for each in node.attribute}
+        self.attributes: dict[str, Any] = {each.name: _attribute(node, each, computed) for each in node.attribute}
         self.made: list[onnx.NodeProto] = []
         self._prefix = f"float64::{node.output[0]}"
 
@@ -90,7 +95,7 @@ class _Nodes:
     def loop(self, coefficients: Sequence[float], start: tuple[str, str], factor: str) -> tuple[str, str]:
         """``newer, older = factor * newer - older + coefficient, newer`` for every coefficient: the last two."""
         table = self("Constant", value=numpy_helper.from_array(np.asarray(coefficients, np.float64)))
-        inner = _Nodes(onnx.NodeProto(output=[f"{self._prefix}::{len(self.made)}"]))
+        inner = _Nodes(onnx.NodeProto(output=[f"{self._prefix}::{len(self.made)}"]), {})
         turn, go_on, newer, older = (f"{inner._prefix}::{name}" for name in ("turn", "go_on", "newer", "older"))
         stepped = inner("Sub", inner("Mul", factor, newer), older)
         results = (
