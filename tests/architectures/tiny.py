@@ -17,6 +17,9 @@ from torch import nn
 from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from exporter import tasks
+from exporter.architectures import describe
+from exporter.eager import GraphModule
+from exporter.inputs import trace_sample
 
 __all__ = ["build", "build_anew", "config", "config_types", "untrained"]
 
@@ -325,8 +328,10 @@ def build_anew(settings: PreTrainedConfig, task: str, seed: int = 0) -> PreTrain
     """An eager model of a configuration, in evaluation mode."""
     torch.manual_seed(seed)
     model: PreTrainedModel = _class(settings, task)(settings).eval()
-    _draw(model, torch.Generator().manual_seed(seed))
+    random = torch.Generator().manual_seed(seed)
+    _draw(model, random)
     model.tie_weights()
+    _normalise(model, task, random)
     return model
 
 
@@ -359,8 +364,26 @@ def _draw(model: nn.Module, random: torch.Generator) -> None:
             parameter.copy_(noise / math.sqrt(parameter[0].numel()))
         else:
             parameter.add_(noise * 0.1)
-    for name, buffer in model.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.copy_(torch.randn(buffer.shape, generator=random) * 0.1)
-        elif name.endswith("running_var"):
-            buffer.copy_(torch.rand(buffer.shape, generator=random) + 0.5)
+
+
+@torch.no_grad()
+def _normalise(model: PreTrainedModel, task: str, random: torch.Generator) -> None:
+    """Running statistics about those of what comes, or the inputs would be lost among the biases layer by layer."""
+
+    def measure(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        values = inputs[0].transpose(0, 1).flatten(1)
+        mean, deviation = values.mean(dim=1), values.std(dim=1)
+        module.running_mean.copy_(mean + deviation * torch.randn(mean.shape, generator=random) * 0.1)
+        module.running_var.copy_(deviation**2 * (torch.rand(mean.shape, generator=random) + 0.5))
+
+    hooks = [
+        module.register_forward_pre_hook(measure)
+        for module in model.modules()
+        if getattr(module, "running_var", None) is not None
+    ]
+    if hooks:
+        graph = describe(model.config, task).graphs[0]
+        sample = trace_sample(graph, model.config)
+        GraphModule(model, graph).run({name: torch.from_numpy(array) for name, array in sample.items()})
+    for hook in hooks:
+        hook.remove()

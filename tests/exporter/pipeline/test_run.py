@@ -419,8 +419,11 @@ def test_a_listener_that_fails_ends_the_run_with_its_error(make_entries: MakeEnt
 
 
 RUN_SCRIPT = """
+import signal
 import sys
 from pathlib import Path
+# Shells have what they start in the background ignore it, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [{here!r}, {root!r}]
 from exporter.manifest import load
 from exporter.pipeline import RunOptions, StepStarted, interruptible, run
