@@ -140,8 +140,7 @@ class FileJudge:
             if not self.subject.asked or not self.subject.asked.traced_sizes_only:
                 promised = self.interface.run_as_promised
                 self.component = Component(self.interface.graph, promised, tolerances.floors, own)
-            cases += [compared(self.interface.graph, run, tolerances) for run in runs]
-            cases += [self._compared(run, tolerances) for run in self._runs(precise=False)]
+            cases += [self._compared(run, tolerances) for run in (*runs, *self._runs(precise=False))]
             cases += self._unoptimised(runs, tolerances)
             cases += stored or self.wide.as_eager(runs, tolerances, cases)
             cases = [case for case in cases if self.settings.wants(case.case)]
@@ -271,14 +270,20 @@ class FileJudge:
                     self.refusals.append(case.name)
 
     def _compared(self, run: Run, tolerances: Tolerances) -> CaseResult:
-        """The verdict; before a case is refused for its values, how much eager rounds in that very case."""
-        result = compared(self.interface.graph, run, tolerances)
+        """The verdict; before a case is refused for its values, how much eager and the file round in that very case."""
+        graph = self.interface.graph
+        result = compared(graph, run, tolerances)
         if result.status is not Status.FAILED or run.given is None or not tolerances.exact or tolerances.explicit:
             return result
-        if self.weights.dtype in LOWER or not (exact := self.reference.run64(self.interface.graph, run.arrays)):
+        exact = run.exact or self.reference.run64(graph, run.arrays)
+        if self.weights.dtype in LOWER or not exact:
             return result
         run = replace(run, exact=exact)
-        return compared(self.interface.graph, run, tolerances.for_case(floors_of(self.interface.graph, [run])))
+        tolerances = tolerances.for_case(floors_of(graph, [run]))
+        result = compared(graph, run, tolerances)
+        if result.status is not Status.FAILED or not self.wide.agrees(run, tolerances):
+            return result
+        return compared(graph, run, tolerances.for_rounding())
 
     def _promised(self, case: Case, arrays: Arrays) -> bool:
         """Whether the file takes these sizes; where nothing but a run tells, a refusal is told."""
@@ -322,7 +327,7 @@ class FileJudge:
         elif self._plain is not None:
             wanted = [run for run in runs if self.settings.wants(run.case.name + UNOPTIMISED)]
             for run in run_again(self.interface, self._plain(), UNOPTIMISED, wanted):
-                yield compared(self.interface.graph, run, tolerances)
+                yield self._compared(run, tolerances)
 
     def _relations(self, runs: list[Run], floors: Mapping[str, Floor], own: Mapping[str, Floor]) -> tuple[Check, ...]:
         """What must hold between outputs, on one small case."""

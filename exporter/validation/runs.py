@@ -75,6 +75,10 @@ class Tolerances:
         }
         return replace(self, floors=floors)
 
+    def for_rounding(self) -> Tolerances:
+        """The same for a case in which the graph is right, and the file rounds more than usual; not without end."""
+        return replace(self, factor=(self.factor or FACTOR) * _UNUSUAL)
+
     def of(self, output: str, scale: float) -> Tolerance:
         """The tolerance of an output whose largest value is `scale`."""
         measured = self.floors[output].tolerance(scale, self.factor)
