@@ -20,7 +20,7 @@ from exporter.onnx import OnnxOptions, export_graphs, open_double
 from exporter.results import Status, Validation
 from exporter.runner import Array
 from exporter.validation import Settings, validate_artifact
-from exporter.validation.cases import Case, inputs_of
+from exporter.validation.cases import inputs_of, plan
 from tests.validation.conftest import Export, Exported
 from tests.validation.faults.graph_faults import FAULTS
 from tests.validation.faults.surgery import Surgery
@@ -180,10 +180,10 @@ def test_a_normalisation_that_was_folded_is_no_wrong_weight(lower: Lowering | st
 
 
 class Drawn(CalibrationDataReader):
-    """A few drawn inputs to calibrate with."""
+    """Drawn inputs of every size, to calibrate with."""
 
     def __init__(self, graph: Graph, config: Any) -> None:
-        cases = (Case("drawn", trace_sizes(graph), seed=seed) for seed in range(3))
+        cases = plan(graph, trace_sizes(graph), config, seed=7)
         self._inputs = iter([inputs_of(case, graph, config) for case in cases])
 
     def get_next(self) -> dict[str, Array] | None:
