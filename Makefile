@@ -41,7 +41,7 @@ demo: $(DEMO_MODEL)/config.json ## Convert a real model to ONNX and TorchScript,
 $(CONTRACTS): tests/entrypoint/github/package-lock.json
 	if command -v npm; then npm ci --prefix tests/entrypoint/github --ignore-scripts --no-audit --no-fund --loglevel error && touch $@; fi
 
-test: $(DEMO_MODEL)/config.json $(CONTRACTS) ## Run the tests (about twelve minutes)
+test: $(DEMO_MODEL)/config.json $(CONTRACTS) ## Run the tests (six to ten minutes)
 	$(BIN)/pytest -n 2 --dist worksteal
 
 # Also those pairs that are in `make test`: docs/architectures.md is written from one run.
