@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from exporter.architectures.base import Axes
+from exporter.architectures.base import Axes, Graph
 
-__all__ = ["PAST", "PRESENT", "cache_axes", "cross_cache_axes"]
+__all__ = ["PAST", "PRESENT", "cache_axes", "cross_cache_axes", "takes_past"]
 
 PAST = "past_key_values"
 PRESENT = "present"
+
+
+def takes_past(graph: Graph) -> bool:
+    """Whether a graph carries on what was begun."""
+    return any(name.startswith(PAST) for name in graph.inputs)
 
 
 def cache_axes(prefix: str, layers: int, tokens: str) -> dict[str, Axes]:

@@ -5,14 +5,14 @@
 
 from typing import Any
 
-from exporter.onnx.branches import declared_names, open_branch
+from exporter.onnx.branches import declared_names
 from exporter.onnx.config import OnnxConfig, OnnxConfigWithPast, OnnxSeq2SeqConfigWithPast
 from exporter.onnx.convert import OutputMatchError, export, validate_model_outputs
 from exporter.onnx.custom import load_custom_config
-from exporter.onnx.double import open_double, open_probe
+from exporter.onnx.double import open_double
 from exporter.onnx.export import OnnxOptions, engine_order, export_graph, export_graphs
 from exporter.onnx.merge import USE_CACHE_BRANCH, merge_decoders
-from exporter.onnx.openers import Openers, openers
+from exporter.onnx.openers import openers
 from exporter.onnx.ready import READY_CLASSES, ready_class
 from exporter.onnx.runtime import OnnxRunner, open_model
 
@@ -23,7 +23,6 @@ __all__ = [
     "OnnxOptions",
     "OnnxRunner",
     "OnnxSeq2SeqConfigWithPast",
-    "Openers",
     "OutputMatchError",
     "declared_names",
     "engine_order",
@@ -32,10 +31,8 @@ __all__ = [
     "export_graphs",
     "load_custom_config",
     "merge_decoders",
-    "open_branch",
     "open_double",
     "open_model",
-    "open_probe",
     "openers",
     "validate_model_outputs",
 ]

@@ -10,8 +10,8 @@ import onnx
 from onnx import helper
 
 from exporter.architectures import Graph
-from exporter.architectures.cache import PAST
-from exporter.onnx.contract import Read, graphs_of, read_model
+from exporter.architectures.cache import takes_past
+from exporter.onnx.contract import Read, names_read, read_model
 from exporter.onnx.merge import USE_CACHE_BRANCH
 from exporter.onnx.runtime import OnnxRunner, open_model
 from exporter.results import ExportError, TensorInfo
@@ -30,7 +30,7 @@ class BranchRunner:
 
     def __init__(self, merged: OnnxRunner, graph: Graph) -> None:
         self._merged = merged
-        self._use_cache = _uses_cache(graph)
+        self._use_cache = takes_past(graph)
         self.inputs = tuple(each for name in graph.inputs for each in merged.inputs if each.name == name)
         self.outputs = tuple(each for name in graph.outputs for each in merged.outputs if each.name == name)
 
@@ -85,7 +85,8 @@ def read_branch(path: Path, graph: Graph, read: Read = read_model) -> onnx.Model
     choices = [node for node in whole.node if node.op_type == "If" and USE_CACHE_BRANCH in node.input]
     if len(choices) != 1:
         raise ExportError("no-float64", f"{path.name} isn't one choice between two graphs.")
-    branch = next(each.g for each in choices[0].attribute if each.name == _branch_name(graph))
+    side = "then_branch" if takes_past(graph) else "else_branch"
+    branch = next(each.g for each in choices[0].attribute if each.name == side)
     nodes: list[onnx.NodeProto] = []
     for node in whole.node:
         nodes += _in_place(branch, node) if node is choices[0] else [node]
@@ -96,8 +97,8 @@ def read_branch(path: Path, graph: Graph, read: Read = read_model) -> onnx.Model
         [value for value in whole.output if value.name in graph.outputs],
         initializer=[*whole.initializer, *branch.initializer],
     )
-    read_names = {name for each in graphs_of(inlined) for node in each.node for name in node.input}
-    for value in [each for each in inlined.input if each.name not in read_names]:
+    wanted = names_read(inlined)
+    for value in [each for each in inlined.input if each.name not in wanted]:
         inlined.input.remove(value)
     return helper.make_model(
         inlined, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
@@ -108,14 +109,6 @@ def _in_place(branch: onnx.GraphProto, choice: onnx.NodeProto) -> Iterator[onnx.
     yield from branch.node
     for inner, outer in zip(branch.output, choice.output, strict=True):
         yield helper.make_node("Identity", [inner.name], [outer])
-
-
-def _branch_name(graph: Graph) -> str:
-    return "then_branch" if _uses_cache(graph) else "else_branch"
-
-
-def _uses_cache(graph: Graph) -> bool:
-    return any(name.startswith(PAST) for name in graph.inputs)
 
 
 def declared_names(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -15,7 +15,7 @@ from exporter.onnx.finish import opset_of
 from exporter.results import Check, ExportError, Status
 from exporter.runner import Array, Contract
 
-__all__ = ["Read", "contract_of", "graphs_of", "read_contract", "read_model", "stored_weights"]
+__all__ = ["Read", "contract_of", "graphs_of", "names_read", "read_contract", "read_model", "stored_weights"]
 
 Read = Callable[[Path], onnx.ModelProto]
 """`read_model`, or what remembers its result where a file is opened in several ways; that isn't to be changed then."""
@@ -127,8 +127,13 @@ def _nbytes(tensor: onnx.TensorProto) -> int:
     return int(math.prod(tensor.dims)) * itemsize
 
 
-def _unused_inputs(graph: onnx.GraphProto) -> tuple[str, ...]:
+def names_read(graph: onnx.GraphProto) -> set[str]:
+    """What the nodes of a graph and of its control flow read, and what these graphs give."""
     read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
-    read |= {value.name for each in graphs_of(graph) for value in each.output}
+    return read | {value.name for each in graphs_of(graph) for value in each.output}
+
+
+def _unused_inputs(graph: onnx.GraphProto) -> tuple[str, ...]:
+    read = names_read(graph)
     weights = {tensor.name for tensor in graph.initializer}
     return tuple(value.name for value in graph.input if value.name not in read | weights)

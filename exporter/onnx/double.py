@@ -19,7 +19,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.onnx.contract import Read, contract_of, graphs_of, read_model
+from exporter.onnx.contract import Read, contract_of, graphs_of, names_read, read_model
 from exporter.onnx.quantised import unquantise
 from exporter.onnx.runtime import OnnxRunner
 from exporter.onnx.scalars import either, exponentials, meant, meant_in_half
@@ -145,8 +145,7 @@ def _keeps_float32(node: onnx.NodeProto, computed: Mapping[float, float]) -> boo
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
     """Leave out the weights that nothing reads: ONNX Runtime drops them, and then objects to their values."""
-    read = {name for each in graphs_of(graph) for node in each.node for name in node.input}
-    read |= {value.name for each in graphs_of(graph) for value in each.output}
+    read = names_read(graph)
     for index in reversed(range(len(graph.initializer))):
         if graph.initializer[index].name not in read:
             del graph.initializer[index]

@@ -125,7 +125,7 @@ def _candidates(size: float) -> Iterator[float]:
         for inverse in (False, True):
             power = size ** (-root if inverse else root)
             for denominator in _DENOMINATORS:
-                whole = round(power * denominator) if power < _LARGEST_WHOLE else 0
+                whole = round(power * denominator) if power < largest else 0
                 if 0 < whole < largest and abs(power * denominator / whole - 1) < _NEAR:
                     found = (whole / denominator) ** (1 / root)
                     yield 1 / found if inverse else found

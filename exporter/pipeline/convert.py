@@ -163,7 +163,7 @@ def _placed(result: FormatResult, staged: Path, files: tuple[SavedFile, ...], mo
     if validation is not None and files:
         place = model.session.workspace.directory / Path(files[0].path).parent
         log = tuple(line.replace(str(staged), str(place)) for line in validation.log)
-        replay = validation.replay.replace(str(staged), shown(place)).replace(shown(staged), shown(place))
+        replay = validation.replay.replace(shown(staged), shown(place))
         validation = validation.model_copy(update={"log": log, "replay": replay})
     return result.model_copy(update={"files": files, "validation": validation})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from exporter import onnx
 from exporter.architectures import Architecture, Axes, Graph
-from exporter.architectures.cache import PAST, PRESENT
+from exporter.architectures.cache import PAST, PRESENT, takes_past
 from exporter.results import ExportError
 from exporter.validation.foreign import plain_name
 
@@ -54,7 +54,7 @@ def graphs_in(file: Path, format_name: str, architecture: Architecture) -> tuple
     known = list(_known(architecture))
     if onnx.USE_CACHE_BRANCH in inputs:
         held = [each for each in known if _reads_no_more(each[1], inputs)]
-        sides = [[each for each in held if _takes_past(each[1]) is side] for side in (False, True)]
+        sides = [[each for each in held if takes_past(each[1]) is side] for side in (False, True)]
         if held:
             likest = (max(side, key=lambda each: _likeness(each[1], inputs, outputs)) for side in sides if side)
             return tuple((form, graph, True) for form, graph in likest)
@@ -101,10 +101,6 @@ def _forms(architecture: Architecture) -> Iterator[Architecture]:
 
 def _reads_no_more(graph: Graph, inputs: Iterable[str]) -> bool:
     return set(graph.inputs) - set(_OPTIONAL) <= set(inputs)
-
-
-def _takes_past(graph: Graph) -> bool:
-    return any(name.startswith(PAST) for name in graph.inputs)
 
 
 def _likeness(graph: Graph, inputs: Iterable[str], outputs: Iterable[str]) -> float:

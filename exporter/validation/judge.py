@@ -125,7 +125,7 @@ class FileJudge:
         """All of the evidence."""
         checks = [*self.interface.checks]
         if self._judgeable:
-            _ = self._plain, self._double  # in their own time
+            _ = self._plain, self._double  # begin to open, while other things are done
         checks += self._contract()
         self.notes += self.interface.notes
         cases: list[CaseResult] = []

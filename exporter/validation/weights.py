@@ -220,7 +220,8 @@ def _folded(parameter: Array, tensor: Array, scales: tuple[Array, ...]) -> bool:
     for scale in scales:
         if tensor.ndim and scale.shape == tensor.shape[:1]:
             folded = parameter.astype(np.float32) * scale.reshape(-1, *(1,) * (tensor.ndim - 1))
-            slack = _FOLDED.get(str(tensor.dtype), 1e-5) * max(np.abs(parameter).max(), np.abs(folded).max())
+            lowered = _FOLDED.get(str(tensor.dtype))
+            slack = lowered * np.abs(folded).max() if lowered else 1e-5 * np.abs(parameter).max()
             if np.abs(folded - tensor).max() <= slack:
                 return True
     return False

@@ -63,7 +63,7 @@ def test_the_epsilon_of_a_batch_normalisation_is_the_one_that_was_meant(tmp_path
 
 
 def test_a_file_that_rounds_more_in_one_case_is_sound(tmp_path: Path) -> None:
-    """Folded normalisations round a hundred times more in one batch than in others; a fault stays one."""
+    """Folded normalisations round many times more in one batch than in others; a fault stays one."""
     folder, model = checkpoint("levit", "default", tmp_path / "checkpoint")
     (path,) = export_graphs(model, describe(model.config, "default").graphs, OnnxOptions(17, "legacy"), tmp_path)
     assert complaints(judged_file(path, folder, "default")) == []

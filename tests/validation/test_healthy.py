@@ -7,17 +7,13 @@ from typing import Any
 
 import pytest
 
-from exporter.results import ExportError, Status, Validation
+from exporter.results import ExportError, Status
 from exporter.validation import Settings, validate_artifact
 from exporter.validation.cases import MASKS
 from tests.validation.conftest import FAMILIES, Exported
+from tests.validation.strangers import complaints
 
 TRACED = [family for family in FAMILIES if not FAMILIES[family][1].endswith("-with-past")]
-
-
-def complaints(validation: Validation) -> list[str]:
-    checks = [f"{each.name}: {each.message}" for each in validation.checks if each.status is not Status.PASSED]
-    return checks + [f"{each.case}: {each.message}" for each in validation.cases if each.status is not Status.PASSED]
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])

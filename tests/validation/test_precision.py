@@ -24,8 +24,7 @@ from exporter.validation.cases import inputs_of, plan
 from tests.validation.conftest import Export, Exported
 from tests.validation.faults.graph_faults import FAULTS
 from tests.validation.faults.surgery import Surgery
-from tests.validation.strangers import checkpoint, judged_file
-from tests.validation.test_healthy import complaints
+from tests.validation.strangers import checkpoint, complaints, judged_file
 
 Lowering = Callable[[Path, Path], None]
 
